@@ -1,0 +1,6 @@
+"""`python -m awlog` is `awlog`."""
+
+from awlog.cli.main import main
+
+if __name__ == "__main__":
+    main()

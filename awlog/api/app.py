@@ -1,0 +1,100 @@
+"""One request, one way: host, preflight, origin, route, method, then the handler; every error becomes an answer here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from awlog.api import info, pages
+from awlog.api.call import Call
+from awlog.api.configuration import ApiSettings
+from awlog.api.failures import body_of, status_of
+from awlog.api.guard import Guard
+from awlog.api.routes import ROUTES, Router, path_segments
+from awlog.engine.engine import Engine
+from awlog.model.errors import AwlogError, BucketExists, MethodNotAllowed, NotFound, PayloadTooLarge, RequestTimeout
+
+_log: Final = structlog.get_logger(part="api")
+
+
+class App:
+    """The handler of a `web.Server`."""
+
+    def __init__(self, engine: Engine, settings: ApiSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._guard = Guard(settings)
+        self._router = Router(ROUTES)
+        self._api_page = info.describe_api(ROUTES)
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        target, _, query_text = request.raw_path.partition("#")[0].partition("?")
+        call = Call(request, self._engine, self._settings, query_text)
+        try:
+            return await self._answer(call, target)
+        except AwlogError as error:
+            return _failed(call, error)
+        except (ConnectionError, TimeoutError):  # the client is gone, or does not read: nobody is left to answer
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+        except Exception:  # noqa: BLE001 - the edge: a mistake of ours must not show its inside
+            _log.exception("a request failed", method=request.method)
+            headers = {"Connection": "close"}
+            body = b'{"type":"InternalError","message":"awlog made a mistake; its log says more"}'
+            return web.Response(body=body, status=500, content_type="application/json", headers=headers)
+
+    async def _answer(self, call: Call, target: str) -> web.StreamResponse:
+        request, guard = call.request, self._guard
+        headers = request.headers
+        hosts = headers.getall("Host", [])
+        guard.check_host(hosts, target)
+        path = _path_of(target)
+        segments = path_segments(path)
+        method = request.method
+        is_api = segments[0] == "api"
+        if not is_api:
+            if method == "OPTIONS":
+                return web.Response(headers={"Allow": "GET, HEAD, OPTIONS"})
+            return await pages.serve_page(call, path, segments)
+        origin = headers.get("Origin")
+        if origin is not None:
+            if method == "OPTIONS" and "Access-Control-Request-Method" in headers:
+                asked = headers.get("Access-Control-Request-Headers", "")
+                return web.Response(headers=guard.preflight_headers(origin, asked))
+            call.headers = guard.cors_headers(origin)
+            guard.check_origin(method, origin, hosts[0] if hosts else "")
+        if len(segments) == 1:
+            if method not in ("GET", "HEAD"):
+                raise MethodNotAllowed(method, "GET, HEAD")
+            return web.Response(text=self._api_page, content_type="text/html", headers=call.headers)
+        route = self._router.find(segments[1:], call.params)
+        if method == "OPTIONS":
+            return web.Response(headers={**call.headers, "Allow": route.allowed})
+        return await route.handler(method)(call)
+
+
+def _path_of(target: str) -> str:
+    """The path of a request target, which may be a whole URL (its host was checked)."""
+    if target.startswith("/"):
+        return target
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise NotFound("There is nothing at this path")
+    return f"/{rest.partition('/')[2]}"
+
+
+def _failed(call: Call, error: AwlogError) -> web.Response:
+    if isinstance(error, BucketExists):
+        return web.Response(status=304, headers=call.headers)
+    status = status_of(error)
+    response = call.json(body_of(error), status)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = error.allowed
+    if isinstance(error, (PayloadTooLarge, RequestTimeout)):
+        response.force_close()  # the rest of the body is not read
+    if status >= 500:
+        _log.warning("a request was refused", status=status, type=type(error).__name__, error=str(error))
+    return response

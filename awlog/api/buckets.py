@@ -1,0 +1,69 @@
+"""`/buckets` and `/buckets/<id>`."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from awlog.api import wire
+from awlog.api.call import Call
+from awlog.log.payload import canonical_object
+from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
+from awlog.model.commands import CreateBucket, DeleteBucket, UpdateBucket
+from awlog.model.errors import DeleteBucketUnauthorized
+from awlog.model.event import Payload
+from awlog.model.times import parse_timestamp
+
+# A client that does not know its host's name asks for the server's.
+_LOCAL = "!local"
+
+
+async def list_buckets(call: Call) -> web.StreamResponse:
+    """All buckets, by id."""
+    views = call.engine.buckets()
+    return call.json(wire.encode({view.meta.id: wire.bucket_body(view) for view in views}))
+
+
+async def get_bucket(call: Call) -> web.StreamResponse:
+    """One bucket: its metadata, and the span of its events."""
+    return call.json(wire.encode(wire.bucket_body(call.engine.bucket(call.params["bucket_id"]))))
+
+
+async def create_bucket(call: Call) -> web.StreamResponse:
+    """Makes a bucket; 304 if it is there already."""
+    body = wire.decode(wire.CREATE_BUCKET, await call.json_body())
+    check_bucket_id(call.params["bucket_id"])
+    created_us = call.engine.clock() if body.created is None else parse_timestamp(body.created)
+    hostname, data = _with_local_host(call, body.hostname, wire.payload_or_none(body.data) or EMPTY_PAYLOAD)
+    await call.engine.submit(
+        CreateBucket(call.params["bucket_id"], body.type, body.client, hostname, created_us, body.name, data)
+    )
+    return call.json(b"{}")
+
+
+async def update_bucket(call: Call) -> web.StreamResponse:
+    """Changes the given fields of a bucket; its events stay."""
+    body = wire.decode(wire.UPDATE_BUCKET, await call.json_body())
+    data = wire.payload_or_none(body.data)
+    hostname = body.hostname
+    if hostname == _LOCAL:
+        held = data if data is not None else call.engine.bucket(call.params["bucket_id"]).meta.data
+        hostname, data = _with_local_host(call, hostname, held)
+    await call.engine.submit(UpdateBucket(call.params["bucket_id"], body.type, body.client, hostname, body.name, data))
+    return call.json(b"{}")
+
+
+async def delete_bucket(call: Call) -> web.StreamResponse:
+    """Deletes a bucket with all its events; needs `force=1` outside testing mode."""
+    if not call.settings.testing and call.query.get("force") != "1":
+        raise DeleteBucketUnauthorized("Deleting a bucket outside testing mode needs `?force=1`")
+    await call.engine.submit(DeleteBucket(call.params["bucket_id"]))
+    return call.json(b"{}")
+
+
+def _with_local_host(call: Call, hostname: str, data: Payload) -> tuple[str, Payload]:
+    """`!local` -> the server's host name, with the device's id in `data`."""
+    if hostname != _LOCAL:
+        return hostname, data
+    fields = msgspec.json.decode(data)
+    return call.settings.hostname, canonical_object(wire.encode({**fields, "device_id": call.settings.device_id}))

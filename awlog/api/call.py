@@ -1,0 +1,127 @@
+"""One request on its way through the edge: its parts, its body within limits, and its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from awlog.api.configuration import BODY_SILENCE_S, SLOW_READER_S, ApiSettings
+from awlog.engine.engine import Engine
+from awlog.model.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+
+# An answer shorter than this is sent whole, with its length; a longer one is streamed.
+_WHOLE_BYTES_MAX: Final = 256 * 1024
+JSON_TYPE: Final = "application/json"
+
+
+class Call:
+    """The request, the path's parameters, and what the answer's headers hold already."""
+
+    __slots__ = ("_query", "engine", "headers", "params", "query_text", "request", "settings")
+
+    def __init__(self, request: web.BaseRequest, engine: Engine, settings: ApiSettings, query_text: str) -> None:
+        self.request = request
+        self.engine = engine
+        self.settings = settings
+        self.query_text = query_text
+        self.params: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        self._query: dict[str, str] | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query parameters; of equal names the first counts."""
+        if self._query is None:
+            try:
+                pairs = parse_qsl(self.query_text, keep_blank_values=True, max_num_fields=100)
+            except ValueError:
+                raise BadRequest("The query string has more than 100 fields") from None
+            self._query = dict(reversed(pairs))
+        return self._query
+
+    async def json_body(self) -> bytes:
+        """The body of a request that must be JSON. Raises UnsupportedMediaType, PayloadTooLarge, RequestTimeout."""
+        if not is_json(self.request.content_type):
+            raise UnsupportedMediaType("Send the body as `Content-Type: application/json`")
+        return await self.body(self.settings.body_bytes_max, "max_body_bytes")
+
+    async def body(self, bytes_max: int, setting: str) -> bytes:
+        """All of the body, at most `bytes_max`; beyond it PayloadTooLarge names the setting."""
+        request = self.request
+        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity":
+            raise UnsupportedMediaType("Compressed bodies are not taken; send the body as it is")
+        length = request.content_length
+        if length is not None and length > bytes_max:
+            raise _too_large(bytes_max, setting)
+        if "Expect" in request.headers:
+            await self._continue()
+        content = request.content
+        if content.is_eof() and length == 0:
+            return b""
+        parts: list[bytes] = []
+        received_bytes = 0
+        try:
+            while not content.at_eof():
+                async with asyncio.timeout(BODY_SILENCE_S):
+                    part = await content.readany()
+                received_bytes += len(part)
+                if received_bytes > bytes_max:
+                    raise _too_large(bytes_max, setting)
+                parts.append(part)
+        except TimeoutError:
+            raise RequestTimeout(f"Nothing came for {BODY_SILENCE_S:.0f} s inside the body") from None
+        except web.RequestPayloadError:
+            raise BadRequest("The body is malformed: its chunks or its length do not fit") from None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _continue(self) -> None:
+        if self.request.headers["Expect"].lower() != "100-continue":
+            raise BadRequest("Only `Expect: 100-continue` is understood")
+        writer = self.request.writer
+        await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        writer.output_size = 0  # the answer has not begun
+
+    def json(self, body: bytes, status: int = 200) -> web.Response:
+        return web.Response(body=body, status=status, content_type=JSON_TYPE, headers=self.headers)
+
+    async def stream(
+        self, chunks: AsyncIterator[bytes], extra_headers: dict[str, str] | None = None
+    ) -> web.StreamResponse:
+        """JSON in chunks: sent whole if it is short, else as it comes, in flat memory.
+
+        What `chunks` raises before the first quarter of a megabyte becomes an error answer; later the connection is
+        broken off, so that nobody takes a part for the whole.
+        """
+        headers = {**self.headers, **(extra_headers or {})}
+        held = bytearray()
+        async for chunk in chunks:
+            held += chunk
+            if len(held) > _WHOLE_BYTES_MAX:
+                break
+        else:
+            return web.Response(body=bytes(held), content_type=JSON_TYPE, headers=headers)
+        response = web.StreamResponse(headers=headers)
+        response.content_type = JSON_TYPE
+        if self.request.method == "HEAD":
+            return response
+        await response.prepare(self.request)
+        await response.write(held)
+        async for chunk in chunks:
+            async with asyncio.timeout(SLOW_READER_S):
+                await response.write(chunk)
+        await response.write_eof()
+        return response
+
+
+def is_json(content_type: str) -> bool:
+    """`application/json` or `application/*+json`; parameters are cut off already."""
+    return content_type == JSON_TYPE or (content_type.startswith("application/") and content_type.endswith("+json"))
+
+
+def _too_large(bytes_max: int, setting: str) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is longer than {bytes_max} bytes; the setting `{setting}` sets the limit")

@@ -1,0 +1,103 @@
+"""`/buckets/<id>/events` and what is below it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from awlog.api import wire
+from awlog.api.call import Call
+from awlog.model.commands import DeleteEvent, InsertEvents, NewEvent
+from awlog.model.errors import BadRequest, NoSuchEvent, NotFound
+from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_query_timestamp
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
+# From this length on a body is decoded in a thread, so that nobody waits for it.
+LARGE_BODY_BYTES: Final = 256 * 1024
+
+
+async def read_events(call: Call) -> web.StreamResponse:
+    """The events that meet [start, end], cut to it, newest first; `limit` takes the first n."""
+    start_us, end_us = _range(call, "start"), _range(call, "end")
+    count_max = _limit(call.query.get("limit"))
+    chunks = call.engine.read_json(call.params["bucket_id"], start_us, end_us, count_max=count_max)
+    return await call.stream(_as_list(chunks))
+
+
+async def _as_list(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    opening = b"["
+    async for chunk in chunks:
+        yield opening
+        yield chunk
+        opening = b","
+    yield b"[]" if opening == b"[" else b"]"
+
+
+async def count_events(call: Call) -> web.StreamResponse:
+    """How many events meet [start, end]."""
+    start_us, end_us = _range(call, "start", "starttime"), _range(call, "end", "endtime")
+    return call.json(b"%d" % await call.engine.count(call.params["bucket_id"], start_us, end_us))
+
+
+async def get_event(call: Call) -> web.StreamResponse:
+    """One stored event, uncut."""
+    bucket_id, text = call.params["bucket_id"], call.params["event_id"]
+    call.engine.bucket(bucket_id)
+    if _INTEGER.fullmatch(text) is None:
+        raise NoSuchEvent(bucket_id, text)
+    return call.json(await call.engine.event_json(bucket_id, int(text)))
+
+
+async def delete_event(call: Call) -> web.StreamResponse:
+    """Deletes one event; `{"success": false}` if there is none with this id."""
+    text = call.params["event_id"]
+    if _INTEGER.fullmatch(text) is None:
+        raise NotFound("An event id is an integer")
+    deleted = await call.engine.submit(DeleteEvent(call.params["bucket_id"], int(text)))
+    return call.json(b'{"success":true}' if deleted else b'{"success":false}')
+
+
+async def insert_events(call: Call) -> web.StreamResponse:
+    """Stores one event or a list of them, all or none; an id of this bucket replaces that event."""
+    raw = await call.json_body()
+    if len(raw) < LARGE_BODY_BYTES:
+        single, events = _decode(raw)
+    else:
+        single, events = await asyncio.to_thread(_decode, raw)
+    stored = await call.engine.insert(InsertEvents(call.params["bucket_id"], events))
+    rendered = call.engine.render(stored)
+    return call.json(rendered if single else b"[%b]" % rendered)
+
+
+def _decode(raw: bytes) -> tuple[bool, list[NewEvent]]:
+    """Was it one event, and the events."""
+    body = wire.decode(wire.EVENTS, raw)
+    if isinstance(body, list):
+        return False, wire.new_events(body, "events")
+    return True, [wire.new_event(body, wire.PayloadCache())]
+
+
+def _range(call: Call, *names: str) -> Micros:
+    """The instant under the first name that is given; else the beginning or the end of all time."""
+    for name in names:
+        text = call.query.get(name)
+        if text is not None:
+            try:
+                return parse_query_timestamp(text)
+            except BadRequest as error:
+                raise BadRequest(f"`{name}`: {error}") from None
+    return TIME_MIN_US if names[0] == "start" else TIME_MAX_US
+
+
+def _limit(text: str | None) -> int | None:
+    """None for all."""
+    if text is None:
+        return None
+    if _INTEGER.fullmatch(text) is None:
+        raise BadRequest("`limit` must be an integer; -1 means all")
+    count_max = int(text)
+    return None if count_max < 0 else count_max

@@ -1,0 +1,49 @@
+"""Error class -> status and JSON body: the one table. The nearest class wins; the class name is the `type`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from awlog.model.errors import (
+    AwlogError,
+    BucketExists,
+    Busy,
+    Damaged,
+    DeleteBucketUnauthorized,
+    InsufficientStorage,
+    MethodNotAllowed,
+    NotFound,
+    OriginNotAllowed,
+    PayloadTooLarge,
+    Refused,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+
+STATUS: Final[dict[type[AwlogError], int]] = {
+    BucketExists: 304,
+    Refused: 400,
+    DeleteBucketUnauthorized: 401,
+    OriginNotAllowed: 403,
+    NotFound: 404,
+    MethodNotAllowed: 405,
+    RequestTimeout: 408,
+    PayloadTooLarge: 413,
+    UnsupportedMediaType: 415,
+    Damaged: 500,
+    Busy: 503,
+    InsufficientStorage: 507,
+}
+
+
+def status_of(error: AwlogError) -> int:
+    """The status of the nearest class in the table."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def body_of(error: AwlogError) -> bytes:
+    """`{"type": ..., "message": ...}`, the form of every 4xx and 5xx under `/api/`. Lone surrogates become `?`."""
+    message = str(error).encode("utf-8", "replace").decode()
+    return msgspec.json.encode({"type": type(error).__name__, "message": message})

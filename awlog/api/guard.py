@@ -1,0 +1,91 @@
+"""Who may ask: the Host header against DNS rebinding, the Origin header against foreign web pages. Pure."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Final
+
+from awlog.api.configuration import ApiSettings
+from awlog.model.errors import HostNotAllowed, OriginNotAllowed
+
+LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_EXTENSION_SCHEMES: Final = ("chrome-extension:", "moz-extension:", "safari-web-extension:")
+_WRITING_METHODS: Final = frozenset({"POST", "PUT", "DELETE", "PATCH"})
+_METHODS: Final = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+# The store id of aw-watcher-web for Chrome.
+_WATCHER_WEB: Final = "chrome-extension://nglaklhklhcoonedhgnpgddginnjdadi"
+_DEV_SERVER_PORT: Final = 27180
+
+
+class Guard:
+    """The access rules for one listening address. Every check costs a few set look-ups."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        host = settings.host.lower()
+        self.checks_host = host in LOOPBACK_HOSTS
+        bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        self._hosts = _LOOPBACK_NAMES | {bracketed}
+        own = [f"http://{name}:{settings.port}" for name in ("localhost", "127.0.0.1")]
+        patterns = [*own, "moz-extension://*", _WATCHER_WEB, *settings.cors_origins]
+        if settings.testing:
+            patterns += [f"http://{name}:{_DEV_SERVER_PORT}" for name in ("localhost", "127.0.0.1")]
+            patterns.append("chrome-extension://*")
+        self._exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
+        self._patterns = tuple(pattern for pattern in patterns if "*" in pattern)
+
+    def check_host(self, hosts: list[str], target: str) -> None:
+        """`hosts`: all Host headers; `target`: the request target, which may name a host too. Raises HostNotAllowed."""
+        if not self.checks_host:
+            return
+        named = list(hosts)
+        scheme, separator, rest = target.partition("://")
+        if separator and "/" not in scheme and "?" not in scheme:
+            named.append(rest.partition("/")[0].rpartition("@")[2])
+        if len(hosts) != 1 or any(_without_port(name.lower()) not in self._hosts for name in named):
+            raise HostNotAllowed("The Host header names another host than the one this server listens on")
+
+    def allows_origin(self, origin: str) -> bool:
+        """Does this origin get CORS headers?"""
+        return origin in self._exact or any(fnmatchcase(origin, pattern) for pattern in self._patterns)
+
+    def check_origin(self, method: str, origin: str | None, host: str) -> None:
+        """Raises OriginNotAllowed if a foreign web page tries to write."""
+        if origin is None or method not in _WRITING_METHODS:
+            return
+        if self.allows_origin(origin) or origin.startswith(_EXTENSION_SCHEMES) or _is_same(origin, host):
+            return
+        raise OriginNotAllowed("Pages of this origin may not write here; the setting `cors_origins` allows others")
+
+    def cors_headers(self, origin: str | None) -> dict[str, str]:
+        if origin is None or not self.allows_origin(origin):
+            return {}
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+
+    def preflight_headers(self, origin: str, asked_headers: str) -> dict[str, str]:
+        """What a preflight is told: nothing for an origin that is not allowed."""
+        headers = self.cors_headers(origin)
+        if headers:
+            headers["Access-Control-Allow-Methods"] = _METHODS
+            headers["Access-Control-Max-Age"] = "86400"
+            if asked_headers:
+                headers["Access-Control-Allow-Headers"] = asked_headers
+        return headers
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        name, bracket, port = host.partition("]")
+        return f"{name}]" if bracket and (not port or _is_port(port)) else ""
+    name, colon, digits = host.partition(":")
+    return name if not colon or _is_port(f":{digits}") else ""
+
+
+def _is_port(text: str) -> bool:
+    return text.startswith(":") and (len(text) == 1 or (text[1:].isascii() and text[1:].isdigit()))
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Is the page that asks one of ours?"""
+    scheme, separator, origin_host = origin.partition("://")
+    return bool(separator) and scheme in ("http", "https") and origin_host == host.lower()

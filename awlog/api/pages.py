@@ -1,0 +1,78 @@
+"""Everything outside `/api/`: the web UI's directory, custom pages, and a small page when there is no web UI."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from aiohttp import web
+
+from awlog.api.call import Call
+from awlog.api.wire import encode
+from awlog.model.errors import MethodNotAllowed, NotFound
+
+_INDEX: Final = "index.html"
+# A bundler's file names carry a hash of their content: such a file never changes.
+_HASHED: Final = re.compile(r"[.-][0-9A-Za-z_-]{8,}\.(js|css|woff2?|ttf|png|svg|jpg)$")
+_BUILT_IN_PAGE: Final = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>awlog</title>"
+    "<p>awlog is recording. Its API is described at <a href=/api/>/api/</a>."
+)
+# ActivityWatch's web UI leaves a service worker at its origin that goes on showing the old pages; this one removes it.
+_SERVICE_WORKER: Final = """\
+self.addEventListener('install', () => self.skipWaiting());
+self.addEventListener('activate', (event) => event.waitUntil((async () => {
+  for (const name of await caches.keys()) await caches.delete(name);
+  await self.registration.unregister();
+  for (const client of await self.clients.matchAll({type: 'window'})) client.navigate(client.url);
+})()));
+"""
+
+
+async def serve_page(call: Call, path: str, segments: list[str]) -> web.StreamResponse:
+    """A file, the list of custom pages, or the small page. Raises NotFound, MethodNotAllowed."""
+    if call.request.method not in ("GET", "HEAD"):
+        raise MethodNotAllowed(call.request.method, "GET, HEAD, OPTIONS")
+    if segments[0] == "pages":
+        return _custom_page(call, path, segments[1:])
+    root = call.settings.webui_dir
+    if root is not None:
+        return _file(root, segments if segments != [""] else [_INDEX])
+    if segments == [""]:
+        return web.Response(text=_BUILT_IN_PAGE, content_type="text/html", headers={"Cache-Control": "no-cache"})
+    if segments == ["sw.js"]:
+        return web.Response(text=_SERVICE_WORKER, content_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    raise NotFound("There is nothing at this path")
+
+
+def _custom_page(call: Call, path: str, below: list[str]) -> web.StreamResponse:
+    pages = call.settings.custom_pages
+    if not below or below == [""]:
+        return call.json(encode(sorted(pages)))
+    root = pages.get(below[0])
+    if root is None:
+        raise NotFound("There is no custom page of this name")
+    if len(below) == 1 and not path.endswith("/"):
+        target = f"/pages/{quote(below[0], safe='')}/"
+        query = f"?{call.query_text}" if call.query_text else ""
+        return web.Response(status=308, headers={"Location": target + query})
+    return _file(root, below[1:] or [_INDEX])
+
+
+def _file(root: Path, segments: list[str]) -> web.StreamResponse:
+    """The file below `root`, by links too as long as they stay inside. Raises NotFound."""
+    nothing = NotFound("There is nothing at this path")
+    if any(part in ("", ".", "..") or "/" in part or "\\" in part or "\0" in part for part in segments):
+        raise nothing
+    try:
+        inside = root.resolve(strict=True)
+        found = inside.joinpath(*segments).resolve(strict=True)
+        if not found.is_relative_to(inside) or not found.is_file():
+            raise nothing
+    except OSError:
+        raise nothing from None
+    forever = _HASHED.search(found.name) is not None
+    caching = "public, max-age=31536000, immutable" if forever else "no-cache"
+    return web.FileResponse(found, headers={"Cache-Control": caching, "X-Content-Type-Options": "nosniff"})

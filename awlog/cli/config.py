@@ -1,0 +1,34 @@
+"""`awlog config`: the settings a server would use, and where each comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from awlog.cli.options import server_config, server_options
+
+_SOURCES = {
+    ParameterSource.COMMANDLINE: "flag",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "file",
+}
+
+
+@click.command()
+@server_options
+@click.pass_context
+def config(context: click.Context, /, **values: Any) -> None:
+    """Print the settings that `awlog serve` would use with the same flags, and where each comes from.
+
+    Example: AWLOG_PORT=5700 awlog config
+    """
+    resolved = server_config(values)
+    names = {"custom_pages": "custom_static"}
+    for field in resolved.__struct_fields__:
+        source = context.get_parameter_source(names.get(field, field))
+        value = getattr(resolved, field)
+        click.echo(
+            f"{names.get(field, field):18} {value!s:40} {_SOURCES.get(source, 'default') if source else 'default'}"
+        )

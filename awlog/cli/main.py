@@ -1,0 +1,46 @@
+"""`awlog`: the group of commands. Without a command it serves."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from awlog import __version__
+from awlog.cli.config import config
+from awlog.cli.paths import paths
+from awlog.cli.serve import serve
+from awlog.cli.stats import stats
+from awlog.cli.verify import verify
+from awlog.model.errors import CannotStart
+
+CANNOT_START_STATUS = 3
+
+
+class _ServesByDefault(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ("--help", "-h", "--version")):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_ServesByDefault, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="awlog")
+def awlog() -> None:
+    """A log server for time-tracking events that speaks the ActivityWatch REST API.
+
+    Without a command it serves: `awlog --testing` is `awlog serve --testing`.
+    """
+
+
+for _command in (serve, paths, config, verify, stats):
+    awlog.add_command(_command)
+
+
+def main() -> None:
+    """Runs the command line. Exit status 3: it cannot start, and the message says why and what to do."""
+    try:
+        awlog(prog_name="awlog")
+    except CannotStart as error:
+        click.echo(f"awlog cannot start: {error}", err=True)
+        sys.exit(CANNOT_START_STATUS)

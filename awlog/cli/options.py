@@ -1,0 +1,210 @@
+"""Options and where their values come from: a flag, else `AWLOG_…` in the environment, else the file, else a default."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import platformdirs
+from msgspec import Struct
+
+from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX
+from awlog.engine.engine import CACHE_BYTES
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+PORT: Final = 5600
+TESTING_PORT: Final = 5666
+_CONFIG_FILE: Final = Path(platformdirs.user_config_dir("awlog", appauthor=False)) / "config.toml"
+
+
+class ServerConfig(Struct, frozen=True):
+    """All settings of a server, resolved."""
+
+    testing: bool
+    data_dir: Path
+    host: str
+    port: int
+    log_format: str
+    log_level: str
+    webui: Path | None
+    custom_pages: dict[str, Path]
+    cors_origins: tuple[str, ...]
+    max_body_bytes: int
+    max_import_bytes: int
+    cache_bytes: int
+
+
+def default_data_dir(*, testing: bool) -> Path:
+    return Path(platformdirs.user_data_dir("awlog-testing" if testing else "awlog", appauthor=False))
+
+
+def load_file(path: Path, *, testing: bool, known: set[str]) -> dict[str, Any]:
+    """The settings of a TOML file: top-level keys, in testing mode overridden by those of `[testing]`.
+
+    Raises UsageError that names the file for bad TOML and for a setting that does not exist.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is no valid TOML: {error}") from None
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+    overrides = document.pop("testing", {}) if isinstance(document.get("testing", {}), dict) else {}
+    values = {**document, **(overrides if testing else {})}
+    unknown = sorted(({*document, *overrides}) - known)
+    if unknown:
+        raise click.UsageError(f"{path}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    pages = values.get("custom_static")
+    if isinstance(pages, dict):
+        values["custom_static"] = [f"{name}={folder}" for name, folder in pages.items()]
+    return values
+
+
+def _read_config(context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
+    """Makes the file's settings the defaults of the other options."""
+    path = given or _CONFIG_FILE
+    if given is not None or path.exists():
+        known = {parameter.name for parameter in context.command.params if parameter.name} - {
+            "config",
+            "testing",
+            "as_json",
+        }
+        context.default_map = load_file(path, testing=bool(context.params.get("testing")), known=known)
+    return path
+
+
+def _named_folders(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Path]:
+    pages = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or not name or "/" in name or not folder:
+            raise click.BadParameter(f"{text!r} is not of the form NAME=DIRECTORY")
+        pages[name] = Path(folder)
+    return pages
+
+
+_TESTING = click.option(
+    "--testing", is_flag=True, is_eager=True, envvar="AWLOG_TESTING", help="Port 5666 and a data directory of its own."
+)
+_CONFIG = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="AWLOG_CONFIG",
+    callback=_read_config,
+    is_eager=True,
+    help=f"TOML file with these settings (data_dir, host, ...).  [default: {_CONFIG_FILE.name} where `awlog paths` says]",
+)
+_DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="AWLOG_DATA_DIR",
+    help="Where the data are.  [default: as `awlog paths` says]",
+)
+
+
+def data_dir_options(command: _F) -> _F:
+    """`--testing`, `--config` and `--data-dir`: for commands that only look at a data directory."""
+    return _TESTING(_CONFIG(_DATA_DIR(command)))
+
+
+def server_options(command: _F) -> _F:
+    """Every setting of a server."""
+    options = [
+        _TESTING,
+        _CONFIG,
+        _DATA_DIR,
+        click.option(
+            "--host", default="127.0.0.1", show_default=True, envvar="AWLOG_HOST", help="Address to listen on."
+        ),
+        click.option(
+            "--port", type=click.IntRange(1, 65535), envvar="AWLOG_PORT", help="[default: 5600, testing 5666]"
+        ),
+        click.option(
+            "--log-format",
+            type=click.Choice(["console", "json"]),
+            default="console",
+            show_default=True,
+            envvar="AWLOG_LOG_FORMAT",
+            help="Program messages on stderr: for people, or one JSON object a line.",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default="info",
+            show_default=True,
+            envvar="AWLOG_LOG_LEVEL",
+        ),
+        click.option(
+            "--webui",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            envvar="AWLOG_WEBUI",
+            help="A build of ActivityWatch's web UI to show at /.",
+        ),
+        click.option(
+            "--custom-static",
+            "custom_static",
+            multiple=True,
+            metavar="NAME=DIRECTORY",
+            envvar="AWLOG_CUSTOM_STATIC",
+            callback=_named_folders,
+            help="A folder to show at /pages/NAME/. May be given several times.",
+        ),
+        click.option(
+            "--cors-origin",
+            "cors_origins",
+            multiple=True,
+            metavar="ORIGIN",
+            envvar="AWLOG_CORS_ORIGINS",
+            help="A web origin that may read and write, `*` as a wildcard. May be given several times.",
+        ),
+        click.option(
+            "--max-body-bytes",
+            type=click.IntRange(1),
+            default=BODY_BYTES_MAX,
+            show_default=True,
+            envvar="AWLOG_MAX_BODY_BYTES",
+            help="Longest JSON body.",
+        ),
+        click.option(
+            "--max-import-bytes",
+            type=click.IntRange(1),
+            default=IMPORT_BYTES_MAX,
+            show_default=True,
+            envvar="AWLOG_MAX_IMPORT_BYTES",
+            help="Longest body of an import.",
+        ),
+        click.option(
+            "--cache-bytes",
+            type=click.IntRange(0),
+            default=CACHE_BYTES,
+            show_default=True,
+            envvar="AWLOG_CACHE_BYTES",
+            help="Memory for decoded history.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def server_config(values: dict[str, Any]) -> ServerConfig:
+    """The values of `server_options`, with the defaults that depend on others."""
+    testing = values["testing"]
+    return ServerConfig(
+        testing=testing,
+        data_dir=values["data_dir"] or default_data_dir(testing=testing),
+        host=values["host"],
+        port=values["port"] or (TESTING_PORT if testing else PORT),
+        log_format=values["log_format"],
+        log_level=values["log_level"],
+        webui=values["webui"],
+        custom_pages=values["custom_static"],
+        cors_origins=tuple(values["cors_origins"]),
+        max_body_bytes=values["max_body_bytes"],
+        max_import_bytes=values["max_import_bytes"],
+        cache_bytes=values["cache_bytes"],
+    )

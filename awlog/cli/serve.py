@@ -1,0 +1,192 @@
+"""`awlog serve`: from nothing to a listening server, and back to nothing in good order.
+
+The order matters: take the directory, listen (early clients wait in the backlog instead of being refused), rehearse the
+opening in a child, open, recover, answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+import structlog
+from aiohttp import web
+
+from awlog import __version__, telemetry
+from awlog.api.app import App
+from awlog.api.configuration import ApiSettings
+from awlog.api.guard import LOOPBACK_HOSTS
+from awlog.cli.options import ServerConfig, server_config, server_options
+from awlog.engine.engine import Engine
+from awlog.model.errors import CannotStart, DataDamaged
+from awlog.storage.environment import Environment, create_if_new, prepare_directory
+from awlog.storage.identity import Identity
+from awlog.storage.lock import DirectoryLock
+from awlog.storage.recovery import recover
+from awlog.storage.rehearsal import rehearse
+
+_log: Final = structlog.get_logger(part="serve")
+
+_BACKLOG: Final = 4096
+_FINISH_S: Final = 10.0
+_LINE_BYTES_MAX: Final = 16 << 10
+# After a refused body: how long its rest is read and thrown away, so that the client sees the answer.
+_LINGER_S: Final = 2.0
+
+
+@click.command()
+@server_options
+def serve(**values: Any) -> None:
+    """Serve the REST API on the embedded store.
+
+    Example: awlog serve --port 5700 --data-dir ~/awlog-data
+    """
+    config = server_config(values)
+    began_s = time.monotonic()
+    telemetry.set_up("json" if config.log_format == "json" else "console", config.log_level)
+    os.umask(0o077)  # whatever is made from here on is the owner's alone
+    _raise_open_files_limit()
+    prepare_directory(config.data_dir)
+    with DirectoryLock(config.data_dir):
+        sockets = _listen(config)
+        identity = create_if_new(config.data_dir)
+        rehearse(config.data_dir, lambda: _rehearsal(config))
+        environment = Environment(config.data_dir)
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(_serve(config, identity, environment, sockets, began_s))
+        except DataDamaged as damage:
+            raise CannotStart(str(damage)) from damage
+        finally:
+            environment.close()
+    _log.info("stopped")
+
+
+def _rehearsal(config: ServerConfig) -> None:
+    environment = Environment(config.data_dir)
+    recover(environment)
+    environment.close()
+
+
+async def _serve(
+    config: ServerConfig, identity: Identity, environment: Environment, sockets: list[socket.socket], began_s: float
+) -> None:
+    engine = Engine(environment, cache_bytes=config.cache_bytes)
+    # What was loaded stays for ever: the collector need not walk over it again and again.
+    gc.collect()
+    gc.freeze()
+    runner = web.ServerRunner(
+        web.Server(
+            App(engine, _api_settings(config, identity)),
+            access_log=None,
+            auto_decompress=False,
+            lingering_time=_LINGER_S,
+            max_line_size=_LINE_BYTES_MAX,
+            max_field_size=_LINE_BYTES_MAX,
+        ),
+        shutdown_timeout=_FINISH_S,
+    )
+    await runner.setup()
+    stopping = _stop_on_signals()
+    for listening in sockets:
+        await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+    _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
+    _say_where(config)
+    await stopping.wait()
+    _log.info("stopping")
+    await runner.cleanup()
+    await engine.close()
+
+
+def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
+    return ApiSettings(
+        host=config.host,
+        port=config.port,
+        testing=config.testing,
+        hostname=socket.gethostname(),
+        device_id=identity.device_id,
+        version=__version__,
+        webui_dir=config.webui,
+        custom_pages=config.custom_pages,
+        cors_origins=config.cors_origins,
+        body_bytes_max=config.max_body_bytes,
+        import_bytes_max=config.max_import_bytes,
+    )
+
+
+def _listen(config: ServerConfig) -> list[socket.socket]:
+    """Listening sockets for every address of the host. Raises CannotStart."""
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        sockets = []
+        for family, address in sorted({(entry[0], entry[4]) for entry in found}):
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            if os.name == "posix":
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.bind(address)
+            listening.listen(_BACKLOG)
+            listening.setblocking(False)
+            sockets.append(listening)
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}. "
+            "Is another server there (ActivityWatch's own, perhaps)? Stop it, or choose another --port."
+        ) from None
+    if config.host.lower() not in LOOPBACK_HOSTS:
+        _log.warning(
+            "listening beyond this machine without access control: whoever reaches the port reads and writes all"
+        )
+    return sockets
+
+
+def _say_where(config: ServerConfig) -> None:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    click.echo(f"awlog {__version__} is recording: http://{host}:{config.port}/")
+    click.echo(f"The data are in {config.data_dir}")
+    sys.stdout.flush()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once, which is only a crash."""
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(stop))
+    return stopping
+
+
+def _raise_open_files_limit() -> None:
+    """The soft limit to the hard one: each connection is a file."""
+    if sys.platform != "win32":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

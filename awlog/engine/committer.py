@@ -1,0 +1,177 @@
+"""Group commit: many requests, one sync.
+
+join     loop     a request's facts are staged, its answer waits in the open batch     O(1)
+commit   thread   the whole batch in one transaction, one sync                          O(batch)
+settle   loop     staged becomes durable; the answers are given                         O(batch)
+
+What arrives while a commit is in flight is the next batch: thousands of requests under load, one when idle, and no timer
+to tune. The loop owns the batches; the thread sees only the write set handed to it, which the loop then leaves alone:
+nothing is shared, so nothing is locked. Invariant: an answer leaves only after its facts, and all facts that it was
+decided on, are durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from awlog.log.write_set import WriteSet
+from awlog.model.errors import AwlogError, Busy, Unavailable
+from awlog.storage.writer import MapFull
+
+_log: Final = structlog.get_logger(part="committer")
+
+Commit = Callable[[WriteSet], int]
+Outcome = Any  # an answer, or the AwlogError to raise
+
+
+class Batch:
+    """Write set and waiting answers of one commit."""
+
+    __slots__ = ("waiting", "writes")
+
+    def __init__(self) -> None:
+        self.writes = WriteSet()
+        self.waiting: list[tuple[asyncio.Future[Any], Outcome]] = []
+
+
+class Committer:
+    """Owns the batches and the committing thread. All methods are for the loop's thread.
+
+    commit       runs in the thread; raises MapFull, Busy
+    on_durable   takes a committed write set and its transaction number into the durable state
+    on_failed    puts the state back to what is on the disk; raises Busy if that cannot be read
+    on_map_full  makes room; the same batch is then committed again
+    """
+
+    def __init__(
+        self,
+        commit: Commit,
+        *,
+        on_durable: Callable[[WriteSet, int], None],
+        on_failed: Callable[[], None],
+        on_map_full: Callable[[], Any],
+    ) -> None:
+        self._commit = commit
+        self._on_durable = on_durable
+        self._on_failed = on_failed
+        self._on_map_full = on_map_full
+        self._loop = asyncio.get_running_loop()
+        self._open = Batch()
+        self._in_flight: Batch | None = None
+        self._begin_scheduled = False
+        self._settle_waiters: list[asyncio.Future[None]] = []
+        self._jobs: queue.SimpleQueue[WriteSet | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="awlog-committer", daemon=True)
+        self._thread.start()
+
+    @property
+    def writes(self) -> WriteSet:
+        """The write set of the open batch: facts that are applied now are noted here."""
+        return self._open.writes
+
+    def pending_writes(self) -> list[WriteSet]:
+        """What is staged and not durable, newest first."""
+        return [self._open.writes] if self._in_flight is None else [self._open.writes, self._in_flight.writes]
+
+    def join(self, outcome: Outcome) -> asyncio.Future[Any]:
+        """A future that gives or raises `outcome` when everything staged until now is durable. O(1)."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self._open.writes:
+            self._open.waiting.append((future, outcome))
+            if self._in_flight is None and not self._begin_scheduled:
+                self._begin_scheduled = True
+                # Not at once: what else arrived in this turn of the loop shares the commit.
+                self._loop.call_soon(self._begin)
+        elif self._in_flight is not None:
+            self._in_flight.waiting.append((future, outcome))
+        else:
+            _give(future, outcome)
+        return future
+
+    async def settled(self) -> None:
+        """Returns after the commit in flight has settled, and before the next one can settle."""
+        waiter = self._loop.create_future()
+        self._settle_waiters.append(waiter)
+        await waiter
+
+    async def close(self) -> None:
+        """Commits what is open, then ends the thread."""
+        while self._open.writes or self._in_flight is not None:
+            self._begin()
+            await self.settled()
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def fail_all(self, error: Busy) -> None:
+        """Refuses all that waits, because what it was decided on is no longer there, and starts over from the disk."""
+        batches = [self._open] if self._in_flight is None else [self._in_flight, self._open]
+        self._open, self._in_flight = Batch(), None
+        try:
+            self._on_failed()
+        except Busy as worse:
+            error = worse
+        for batch in batches:
+            for future, _ in batch.waiting:
+                _give(future, type(error)(str(error)))
+        self._wake_settled()
+
+    def _begin(self) -> None:
+        self._begin_scheduled = False
+        if self._in_flight is None and self._open.writes:
+            self._in_flight, self._open = self._open, Batch()
+            self._jobs.put(self._in_flight.writes)
+
+    def _run(self) -> None:
+        """The thread. Broad except: whatever a commit raises must refuse its batch and not end the thread."""
+        while (writes := self._jobs.get()) is not None:
+            txn_id, error = 0, None
+            try:
+                txn_id = self._commit(writes)
+            except BaseException as raised:  # noqa: BLE001
+                error = raised
+            try:
+                self._loop.call_soon_threadsafe(self._finished, txn_id, error)
+            except RuntimeError:  # the loop was closed by a second signal: there is nobody left to answer
+                return
+
+    def _finished(self, txn_id: int, error: BaseException | None) -> None:
+        done = self._in_flight
+        assert done is not None, "one commit is in flight at a time"
+        if isinstance(error, MapFull):
+            self._loop.create_task(self._grow_and_retry(done))
+            return
+        if error is not None:
+            _log.error("commit failed", error=str(error.__cause__ or error), refused=len(done.waiting))
+            self.fail_all(error if isinstance(error, Busy) else Unavailable("The write could not be made durable."))
+            return
+        self._in_flight = None
+        self._wake_settled()  # before the next commit begins: readers then run before it can settle
+        self._begin()  # the disk works while the answers are written
+        self._on_durable(done.writes, txn_id)
+        for future, outcome in done.waiting:
+            _give(future, outcome)
+
+    async def _grow_and_retry(self, done: Batch) -> None:
+        await self._on_map_full()
+        self._jobs.put(done.writes)
+
+    def _wake_settled(self) -> None:
+        waiters, self._settle_waiters = self._settle_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _give(future: asyncio.Future[Any], outcome: Outcome) -> None:
+    if future.done():  # the client went away
+        return
+    if isinstance(outcome, AwlogError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -1,0 +1,324 @@
+"""The engine: one object that takes commands and answers reads.
+
+Commands are decided against the staged state, in the order of their arrival, and answered when they are durable. Reads are
+answered from the durable state and an LMDB snapshot of the same moment. Everything here runs on the loop; only commits,
+and the encoding of segments, run in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import lmdb
+import structlog
+from msgspec import Struct
+
+from awlog.engine.clock import Clock, system_clock
+from awlog.engine.committer import Committer
+from awlog.engine.upkeep import Upkeep
+from awlog.log.apply import apply
+from awlog.log.columns import Columns, columns_of
+from awlog.log.decide import BULK_EVENTS, Decision, Stored, decide
+from awlog.log.history import count_events, events_newest_first
+from awlog.log.sealing import records_to_seal, seal, seal_new
+from awlog.log.segment import decode_segment
+from awlog.log.segment_index import SegmentEntry
+from awlog.log.state import BucketState, LoadSegment, State
+from awlog.log.write_set import WriteSet
+from awlog.model.bucket import BucketMeta
+from awlog.model.commands import Command, CreateBucket, ImportBuckets, InsertEvents, NewEvent, SealedBeforehand
+from awlog.model.errors import AwlogError, Busy, Damaged, DataDamaged, NoSuchEvent, Unavailable
+from awlog.model.event import BucketNumber, seq_in_bucket
+from awlog.model.facts import RecordsSealed
+from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
+from awlog.query.render import render_event, render_events
+from awlog.storage.environment import Environment
+from awlog.storage.recovery import recover
+from awlog.storage.segment_cache import SegmentCache
+from awlog.storage.snapshot import read_segment
+from awlog.storage.writer import Writer
+
+_log: Final = structlog.get_logger(part="engine")
+
+# Decoded segments kept: about 300 of them, more than a million events.
+CACHE_BYTES: Final = 64 << 20
+# Events rendered in one turn of the loop: about 1.5 ms.
+_STEP_EVENTS: Final = 1024
+# A store that could not be read again after a failed write is tried at most this often.
+_RETRY_S: Final = 1.0
+_GROW_POLL_S: Final = 0.005
+
+
+class BucketView(Struct, frozen=True):
+    """A bucket as it is now: its metadata, and the span of the events it holds; both ends None when it is empty."""
+
+    meta: BucketMeta
+    start_us: Micros | None
+    end_us: Micros | None
+
+
+class ExportedBucket(Struct, frozen=True):
+    """One bucket of an export; `events` gives chunks of JSON events joined by commas, without ids."""
+
+    meta: BucketMeta
+    events: AsyncIterator[bytes]
+
+
+class Engine:
+    """Opens on a prepared environment; owns the committer, the upkeep and the segment cache until `close`."""
+
+    def __init__(
+        self, environment: Environment, *, clock: Clock = system_clock, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
+        self.clock = clock
+        self._environment = environment
+        self._writer = Writer(environment)
+        self._cache = SegmentCache(cache_bytes)
+        self._staged = State()
+        self._durable = State()
+        self._durable_txn_id = 0
+        self._broken: Busy | None = None
+        self._tried_at_s = 0.0
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._import_turn = asyncio.Lock()
+        self._recover()
+        self._committer = Committer(
+            lambda writes: self._writer.commit(writes),
+            on_durable=self._take_durable,
+            on_failed=self._start_over,
+            on_map_full=self._grow,
+        )
+        self._upkeep = Upkeep(self._seal_oldest)
+        for bucket in self._durable.buckets():
+            self._upkeep.note(bucket.number, bucket.head)
+
+    async def close(self) -> None:
+        """Commits what is open, marks the store clean, ends the thread. The environment stays the caller's."""
+        await self._upkeep.close()
+        await self._committer.close()
+        if self._broken is None:
+            self._writer.mark_clean()
+
+    # Commands
+
+    def submit(self, command: Command) -> asyncio.Future[Any]:
+        """Decides the command now; the future gives its answer, or raises its refusal, when that is durable.
+
+        O(1) for a heartbeat. The future raises Refused, Busy, Damaged; cancelling it does not take the command back.
+        """
+        if self._broken is not None:
+            self._try_to_recover()
+        try:
+            decision = decide(self._staged, command, self._load_staged)
+        except AwlogError as refusal:
+            return self._committer.join(refusal)
+        return self._stage(decision)
+
+    async def insert(self, command: InsertEvents) -> Any:
+        """As `submit`, for any number of events: a long list is laid out in segments beforehand, off the loop."""
+        if len(command.events) >= BULK_EVENTS and all(event.wire_id is None for event in command.events):
+            sealed = await asyncio.to_thread(seal_new, command.events)
+            command = InsertEvents(command.bucket_id, command.events, sealed)
+        return await self.submit(command)
+
+    async def import_buckets(self, buckets: list[tuple[CreateBucket, list[NewEvent]]]) -> None:
+        """As `submit(ImportBuckets(...))`; large new buckets are laid out beforehand. One import at a time."""
+        async with self._import_turn:
+            prepared: list[tuple[CreateBucket, list[NewEvent], SealedBeforehand | None]] = []
+            for create, events in buckets:
+                large = len(events) >= BULK_EVENTS
+                prepared.append((create, events, await asyncio.to_thread(seal_new, events) if large else None))
+            await self.submit(ImportBuckets(prepared))
+
+    def _stage(self, decision: Decision) -> asyncio.Future[Any]:
+        writes = self._committer.writes
+        try:
+            for fact in decision.facts:
+                apply(self._staged, fact, writes, self._load_staged)
+        except DataDamaged as damage:
+            # The staged state may hold half of the facts. Everything that waits was decided on it.
+            _log.error("a write met damaged history", where=damage.where)
+            self._committer.fail_all(Unavailable("A write met damaged history and took this one with it; retry."))
+            return self._committer.join(damage)
+        return self._committer.join(decision.answer)
+
+    async def _seal_oldest(self, bucket_number: BucketNumber) -> None:
+        """Moves the oldest records of a bucket into a segment, which is encoded off the loop. Durable when it returns."""
+        bucket = self._durable.numbered(bucket_number)
+        events = records_to_seal(bucket.head) if bucket is not None else []
+        if not events:
+            return
+        run = await asyncio.to_thread(seal, events)
+        staged = self._staged.numbered(bucket_number)
+        if staged is None or any(staged.head.get(event.seq) is not event for event in events):
+            return  # an edit came in between; the next commit of this bucket asks again
+        fact = RecordsSealed(bucket_number, [event.seq for event in events], run)
+        await self._stage(Decision([fact], None))
+
+    # The durable state
+
+    def _recover(self) -> None:
+        recovered = recover(self._environment)
+        self._staged, self._durable = State(), State()
+        self._staged.absorb(recovered.writes)
+        self._durable.absorb(recovered.writes)
+        self._durable_txn_id = recovered.txn_id
+        self._cache.clear()
+
+    def _take_durable(self, writes: WriteSet, txn_id: int) -> None:
+        self._durable.absorb(writes)
+        self._durable_txn_id = txn_id
+        for number in writes.records:
+            bucket = self._durable.numbered(number)
+            if bucket is not None:
+                self._upkeep.note(number, bucket.head)
+
+    def _start_over(self) -> None:
+        """After a failed commit: only the disk says what is durable. Raises Unavailable, and tries again later."""
+        self._broken = Unavailable("The store cannot be read after a failed write; it is tried again. See the log.")
+        self._tried_at_s = asyncio.get_running_loop().time()
+        try:
+            self._environment.reopen()
+            self._writer = Writer(self._environment)
+            self._recover()
+        except (Busy, Damaged) as error:
+            _log.error("the store cannot be read again", error=str(error))
+            raise self._broken from error
+        self._broken = None
+
+    def _try_to_recover(self) -> None:
+        if asyncio.get_running_loop().time() - self._tried_at_s >= _RETRY_S:
+            with suppress(Busy):
+                self._start_over()
+
+    async def _grow(self) -> None:
+        """Doubles LMDB's map when no snapshot is open; new ones wait."""
+        self._may_read.clear()
+        try:
+            while self._environment.reader_count:  # noqa: ASYNC110 - rare: once for every doubling of the data
+                await asyncio.sleep(_GROW_POLL_S)
+            self._environment.grow()
+        finally:
+            self._may_read.set()
+
+    # Reads
+
+    def buckets(self) -> list[BucketView]:
+        """All buckets, oldest first. O(buckets)."""
+        return [_view(bucket) for bucket in self._durable.buckets()]
+
+    def bucket(self, bucket_id: str) -> BucketView:
+        """Raises NoSuchBucket."""
+        return _view(self._durable.bucket(bucket_id))
+
+    def setting(self, key: str) -> bytes | None:
+        """JSON text, None if it is not set."""
+        return self._durable.settings.get(key)
+
+    def settings(self) -> dict[str, bytes]:
+        return dict(self._durable.settings)
+
+    def render(self, stored: Stored) -> bytes:
+        """The answer to a command that wrote events: JSON events joined by commas, without brackets."""
+        if len(stored.events) == 1:
+            return render_event(stored.bucket_number, stored.events[0])
+        return render_events(columns_of(stored.events), stored.bucket_number) if stored.events else b""
+
+    async def event_json(self, bucket_id: str, wire_id: int) -> bytes:
+        """The stored event. Raises NoSuchBucket, NoSuchEvent, DataDamaged."""
+        async with self._snapshot() as load:
+            bucket = self._durable.bucket(bucket_id)
+            seq = seq_in_bucket(bucket.number, wire_id)
+            event = None if seq is None else bucket.find(seq, load)
+            if event is None:
+                raise NoSuchEvent(bucket_id, str(wire_id))
+            return render_event(bucket.number, event)
+
+    async def count(self, bucket_id: str, start_us: Micros, end_us: Micros) -> int:
+        """How many events meet [start_us, end_us]. Loads only the segments at its edges. Raises NoSuchBucket."""
+        async with self._snapshot() as load:
+            return count_events(self._durable.bucket(bucket_id), start_us, end_us, load)
+
+    async def read_json(
+        self, bucket_id: str, start_us: Micros, end_us: Micros, *, count_max: int | None
+    ) -> AsyncIterator[bytes]:
+        """The events that meet [start_us, end_us], cut to it, newest first: chunks of JSON joined by commas.
+
+        The bucket is looked up at the first step, which raises NoSuchBucket. Flat memory; gives way to others between
+        chunks of a millisecond or two. Raises DataDamaged when it comes to a damaged segment.
+        """
+        async with self._snapshot() as load:
+            bucket = self._durable.bucket(bucket_id)
+            chunks = events_newest_first(bucket, start_us, end_us, count_max, load)
+            async for columns in _in_small_steps(chunks):
+                yield render_events(columns.clipped(start_us, end_us), bucket.number)
+
+    @asynccontextmanager
+    async def export(self, bucket_id: str | None) -> AsyncIterator[list[ExportedBucket]]:
+        """One bucket, or all, as of one moment; to be read one after the other while the context is open.
+
+        Raises NoSuchBucket.
+        """
+        async with self._snapshot() as load:
+            chosen = self._durable.buckets() if bucket_id is None else [self._durable.bucket(bucket_id)]
+            yield [
+                ExportedBucket(
+                    bucket.meta, _without_ids(events_newest_first(bucket, TIME_MIN_US, TIME_MAX_US, None, load))
+                )
+                for bucket in chosen
+            ]
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[LoadSegment]:
+        """A loader of segments as of the durable state at this moment, which the caller takes before it awaits."""
+        if self._broken is not None:
+            self._try_to_recover()
+        if self._broken is not None:
+            raise self._broken
+        await self._may_read.wait()
+        with self._environment.reading() as txn:
+            # A commit is visible to new transactions shortly before it settles in memory.
+            while txn.id() != self._durable_txn_id:
+                await self._committer.settled()
+            yield lambda number, entry: self._load(number, entry, txn)
+
+    def _load(self, number: BucketNumber, entry: SegmentEntry, txn: lmdb.Transaction) -> Columns:
+        columns = self._cache.get(number, entry)
+        if columns is None:
+            columns = read_segment(txn, self._environment, number, entry)
+            self._cache.put(number, entry, columns)
+        return columns
+
+    def _load_staged(self, number: BucketNumber, entry: SegmentEntry) -> Columns:
+        """A segment as commands see it: perhaps not on the disk yet."""
+        for writes in self._committer.pending_writes():
+            segment = writes.segments.get(number, {}).get(entry.first_seq)
+            if segment is not None and segment.entry == entry:
+                if segment.columns is not None:
+                    return segment.columns
+                assert segment.sealed is not None, "a segment to write has its bytes or its columns"
+                return decode_segment(segment.sealed, entry.first_seq, "A segment that was just made")
+        with self._environment.reading() as txn:
+            return self._load(number, entry, txn)
+
+
+def _view(bucket: BucketState) -> BucketView:
+    return BucketView(bucket.meta, bucket.start_us(), bucket.end_us())
+
+
+async def _in_small_steps(chunks: Iterator[Columns]) -> AsyncIterator[Columns]:
+    """The chunks in slices that take a millisecond or two to render; others get their turn in between."""
+    for columns in chunks:
+        for at in range(0, len(columns), _STEP_EVENTS):
+            yield columns if len(columns) <= _STEP_EVENTS else columns.take(slice(at, at + _STEP_EVENTS))
+            await asyncio.sleep(0)
+
+
+async def _without_ids(chunks: Iterator[Columns]) -> AsyncIterator[bytes]:
+    async for columns in _in_small_steps(chunks):
+        yield render_events(columns, None)

@@ -1,0 +1,230 @@
+"""A fact and the state -> the state after it. Deterministic: no clock, no randomness, no configuration.
+
+Applying the same facts to the same state gives the same state, bit for bit; a cluster feeds this function from its
+journal. What the disk must be told is noted in a `WriteSet` on the way.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+
+from awlog.log.columns import Columns
+from awlog.log.segment_index import SegmentEntry
+from awlog.log.state import BucketState, LoadSegment, State
+from awlog.log.write_set import SegmentWrite, TailRow, WriteSet
+from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.facts import (
+    BucketCreated,
+    BucketDeleted,
+    BucketUpdated,
+    EventAppended,
+    EventDeleted,
+    EventReplaced,
+    EventsAppended,
+    Fact,
+    RecordsSealed,
+    SealedRun,
+    SettingChanged,
+    TailExtended,
+)
+from awlog.model.times import Micros
+
+
+def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None:
+    """Takes `fact` into `state` and notes in `writes` what it touched. O(1) for a heartbeat.
+
+    `load` gives sealed history, which is state as well; it is asked only by facts that change sealed events.
+    """
+    match fact:
+        case TailExtended():
+            bucket = _bucket(state, fact.bucket_number)
+            assert bucket.tail is not None, "an empty bucket has nothing to extend"
+            assert fact.seq == bucket.tail.seq, "only the tail record grows"
+            assert fact.duration_us >= bucket.tail.duration_us, "a heartbeat never takes time back"
+            tail = bucket.tail
+            bucket.tail = Event(tail.seq, tail.start_us, fact.duration_us, tail.payload)
+            _note_tail(bucket, writes)
+        case EventAppended():
+            bucket = _bucket(state, fact.bucket_number)
+            assert fact.event.seq == bucket.next_seq, "sequence numbers are given out in order, without gaps"
+            bucket.next_seq = Seq(bucket.next_seq + 1)
+            _place(bucket, fact.event, writes)
+            _note_tail(bucket, writes)
+        case EventsAppended():
+            _append_many(_bucket(state, fact.bucket_number), fact, writes)
+        case EventReplaced():
+            _replace(_bucket(state, fact.bucket_number), fact.event, writes, load)
+        case EventDeleted():
+            _delete(_bucket(state, fact.bucket_number), fact.seq, writes, load)
+        case RecordsSealed():
+            bucket = _bucket(state, fact.bucket_number)
+            bucket.head.remove_all(fact.seqs)
+            for seq in fact.seqs:
+                writes.drop_record(fact.bucket_number, seq)
+            _put_run(bucket, fact.run, writes)
+        case BucketCreated():
+            assert fact.meta.number == state.next_bucket_number, "bucket numbers are given out in order"
+            state.next_bucket_number = BucketNumber(fact.meta.number + 1)
+            bucket = state.add_bucket(fact.meta)
+            writes.buckets[fact.meta.number] = fact.meta
+            writes.next_bucket_number = state.next_bucket_number
+            _note_tail(bucket, writes)
+        case BucketUpdated():
+            _bucket(state, fact.meta.number).meta = fact.meta
+            writes.buckets[fact.meta.number] = fact.meta
+        case BucketDeleted():
+            state.remove_bucket(fact.bucket_number)
+            writes.drop_bucket(fact.bucket_number)
+        case SettingChanged():
+            if fact.value is None:
+                state.settings.pop(fact.key, None)
+            else:
+                state.settings[fact.key] = fact.value
+            writes.settings[fact.key] = fact.value
+        case _:
+            assert_never(fact)
+
+
+def _bucket(state: State, bucket_number: BucketNumber) -> BucketState:
+    bucket = state.numbered(bucket_number)
+    assert bucket is not None, "facts are decided against the state they are applied to"
+    return bucket
+
+
+def _note_tail(bucket: BucketState, writes: WriteSet) -> None:
+    writes.tails[bucket.number] = TailRow(bucket.next_seq, bucket.tail)
+
+
+def _place(bucket: BucketState, event: Event, writes: WriteSet) -> None:
+    """Puts an event that lives nowhere yet where it belongs: it is the tail record, or a record of the head."""
+    older = event
+    if bucket.tail is None or event.younger_than(bucket.tail):
+        if bucket.tail is None:
+            bucket.tail = event
+            return
+        older, bucket.tail = bucket.tail, event
+    bucket.head.put(older)
+    writes.put_record(bucket.number, older)
+
+
+def _append_many(bucket: BucketState, fact: EventsAppended, writes: WriteSet) -> None:
+    """The youngest of the new events is among the records, so that it can become the tail record."""
+    bucket.next_seq = Seq(bucket.next_seq + fact.event_count)
+    for run in fact.sealed:
+        _put_run(bucket, run, writes)
+    youngest = max(fact.records, key=lambda event: (event.start_us, event.seq))
+    others = [event for event in fact.records if event is not youngest]
+    if bucket.tail is None or youngest.younger_than(bucket.tail):
+        if bucket.tail is not None:
+            others.append(bucket.tail)
+        bucket.tail = youngest
+    else:
+        others.append(youngest)
+    bucket.head.put_all(others)
+    for event in others:
+        writes.put_record(bucket.number, event)
+    _note_tail(bucket, writes)
+
+
+def _put_run(bucket: BucketState, run: SealedRun, writes: WriteSet) -> None:
+    entry = SegmentEntry(
+        run.first_seq, run.last_seq, run.count, run.min_start_us, run.max_start_us, run.max_end_us, revision=0
+    )
+    assert bucket.index.get(entry.first_seq) is None, "each event lives in one place, so its seq keys one segment"
+    bucket.index.put(entry)
+    writes.put_segment(bucket.number, SegmentWrite(entry, run.segment))
+
+
+def _replace(bucket: BucketState, event: Event, writes: WriteSet, load: LoadSegment) -> None:
+    assert bucket.tail is not None, "an empty bucket has nothing to replace"
+    if event.seq == bucket.tail.seq or bucket.head.get(event.seq) is not None:
+        _delete(bucket, event.seq, writes, load)
+        _place(bucket, event, writes)
+        _note_tail(bucket, writes)
+        return
+    found = bucket.find_sealed(event.seq, load)
+    assert found is not None, "only a stored event is replaced"
+    entry, columns, row = found
+    if event.younger_than(bucket.tail):  # it leaves the segment: the tail record is never in one
+        _rewrite(bucket, entry, _without(columns, row), writes)
+        _place(bucket, event, writes)
+        _note_tail(bucket, writes)
+    else:
+        _rewrite(bucket, entry, _with(columns, row, event), writes)
+
+
+def _delete(bucket: BucketState, seq: Seq, writes: WriteSet, load: LoadSegment) -> None:
+    if bucket.tail is not None and bucket.tail.seq == seq:
+        bucket.tail = None
+        _promote(bucket, writes, load)
+        _note_tail(bucket, writes)
+    elif bucket.head.get(seq) is not None:
+        bucket.head.remove(seq)
+        writes.drop_record(bucket.number, seq)
+    else:
+        found = bucket.find_sealed(seq, load)
+        assert found is not None, "only a stored event is deleted"
+        entry, columns, row = found
+        _rewrite(bucket, entry, _without(columns, row), writes)
+
+
+def _promote(bucket: BucketState, writes: WriteSet, load: LoadSegment) -> None:
+    """Makes the youngest event that is left the tail record; it leaves the head, or the segment it was sealed in."""
+    youngest = bucket.head.youngest()
+    home: tuple[SegmentEntry, Columns, int] | None = None
+    latest_us = max((entry.max_start_us for entry in bucket.index), default=None)
+    if latest_us is not None and (youngest is None or latest_us >= youngest.start_us):
+        for entry in [entry for entry in bucket.index if entry.max_start_us == latest_us]:
+            columns = load(bucket.number, entry)
+            row = int(np.flatnonzero(columns.start_us == latest_us)[-1])  # of equal starts the greatest seq
+            event = columns.event(row)
+            if youngest is None or event.younger_than(youngest):
+                youngest, home = event, (entry, columns, row)
+    if youngest is None:
+        return
+    if home is not None:
+        entry, columns, row = home
+        _rewrite(bucket, entry, _without(columns, row), writes)
+    else:
+        bucket.head.remove(youngest.seq)
+        writes.drop_record(bucket.number, youngest.seq)
+    bucket.tail = youngest
+
+
+def _without(columns: Columns, row: int) -> Columns:
+    """The columns less one row; a payload that nobody uses any more goes with it, so that what is erased is gone."""
+    return columns.take(np.arange(len(columns)) != row).compacted()
+
+
+def _with(columns: Columns, row: int, event: Event) -> Columns:
+    """The columns with one row replaced."""
+    left = _without(columns, row)
+    payloads = left.payloads if event.payload in left.payloads else [*left.payloads, event.payload]
+    return Columns(
+        np.insert(left.seq, row, event.seq),
+        np.insert(left.start_us, row, event.start_us),
+        np.insert(left.duration_us, row, event.duration_us),
+        np.insert(left.payload_code, row, payloads.index(event.payload)),
+        payloads,
+    )
+
+
+def _rewrite(bucket: BucketState, entry: SegmentEntry, columns: Columns, writes: WriteSet) -> None:
+    """Puts a segment with other content in the place of `entry`'s; its key is again its least seq."""
+    bucket.index.remove(entry.first_seq)
+    writes.drop_segment(bucket.number, entry.first_seq)
+    if not len(columns):
+        return
+    rewritten = SegmentEntry(
+        first_seq=Seq(int(columns.seq[0])),
+        last_seq=Seq(int(columns.seq[-1])),
+        count=len(columns),
+        min_start_us=Micros(int(columns.start_us.min())),
+        max_start_us=Micros(int(columns.start_us.max())),
+        max_end_us=Micros(int(columns.end_us.max())),
+        revision=entry.revision + 1,
+    )
+    bucket.index.put(rewritten)
+    writes.put_segment(bucket.number, SegmentWrite(rewritten, columns=columns))

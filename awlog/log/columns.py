@@ -1,0 +1,137 @@
+"""Columns: events as arrays, with each distinct payload once. What sealed history and range reads work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+
+from awlog.model.event import Event, Payload, Seq
+from awlog.model.times import Micros
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Columns(Struct, frozen=True, eq=False):
+    """n events of one bucket; the order is the owner's business.
+
+    seq           int64[n]
+    start_us      int64[n]   µs since the epoch, UTC
+    duration_us   int64[n]   >= 0
+    payload_code  uint32[n]  index into payloads
+    payloads      the payloads; in a sealed segment distinct, after a merge of several parts perhaps not
+    """
+
+    seq: NDArray[np.int64]
+    start_us: NDArray[np.int64]
+    duration_us: NDArray[np.int64]
+    payload_code: NDArray[np.uint32]
+    payloads: list[Payload]
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    @property
+    def end_us(self) -> NDArray[np.int64]:
+        return self.start_us + self.duration_us
+
+    def event(self, row: int) -> Event:
+        return Event(
+            Seq(int(self.seq[row])),
+            Micros(int(self.start_us[row])),
+            Micros(int(self.duration_us[row])),
+            self.payloads[self.payload_code[row]],
+        )
+
+    def events(self) -> list[Event]:
+        """All rows as events, in their order. About 1 µs each."""
+        payloads = self.payloads
+        rows = zip(
+            self.seq.tolist(),
+            self.start_us.tolist(),
+            self.duration_us.tolist(),
+            self.payload_code.tolist(),
+            strict=True,
+        )
+        return [Event(Seq(s), Micros(t), Micros(d), payloads[code]) for s, t, d, code in rows]
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Columns:
+        """The rows of a mask, of indices in their order, or of a slice. The payload list is shared."""
+        return Columns(
+            self.seq[rows], self.start_us[rows], self.duration_us[rows], self.payload_code[rows], self.payloads
+        )
+
+    def compacted(self) -> Columns:
+        """The same rows with only the payloads that they use. O(n log n), 0.1 ms for a segment."""
+        used, code = np.unique(self.payload_code, return_inverse=True)
+        payloads = [self.payloads[old] for old in used.tolist()]
+        return Columns(self.seq, self.start_us, self.duration_us, code.astype(np.uint32), payloads)
+
+    def meeting(self, start_us: int, end_us: int) -> Columns:
+        """The events that meet [start_us, end_us], both ends inside, uncut."""
+        inside = (self.end_us >= start_us) & (self.start_us <= end_us)
+        return self if inside.all() else self.take(inside)
+
+    def clipped(self, start_us: int, end_us: int) -> Columns:
+        """Each event cut to [start_us, end_us]; all of them must meet it."""
+        start = np.maximum(self.start_us, start_us)
+        end = np.minimum(self.end_us, end_us)
+        return Columns(self.seq, start, end - start, self.payload_code, self.payloads)
+
+    def newest_first(self) -> Columns:
+        """By descending start and ascending seq: the order of range reads. O(n log n), O(n) if it is so already."""
+        return self.take(np.lexsort((self.seq, -self.start_us)))
+
+
+def columns_of(events: Sequence[Event]) -> Columns:
+    """Events as columns in the same order, each distinct payload once. About 0.6 µs each."""
+    codes: dict[Payload, int] = {}
+    code = np.fromiter((codes.setdefault(e.payload, len(codes)) for e in events), np.uint32, len(events))
+    return Columns(
+        np.fromiter((e.seq for e in events), np.int64, len(events)),
+        np.fromiter((e.start_us for e in events), np.int64, len(events)),
+        np.fromiter((e.duration_us for e in events), np.int64, len(events)),
+        code,
+        list(codes),
+    )
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """All rows of the parts, one part after the other; payload codes are moved, payloads not compared."""
+    if len(parts) == 1:
+        return parts[0]
+    payloads: list[Payload] = []
+    codes = []
+    for part in parts:
+        codes.append(part.payload_code + np.uint32(len(payloads)))
+        payloads.extend(part.payloads)
+    empty_int64, empty_uint32 = np.empty(0, np.int64), np.empty(0, np.uint32)
+    return Columns(
+        np.concatenate([empty_int64, *(part.seq for part in parts)]),
+        np.concatenate([empty_int64, *(part.start_us for part in parts)]),
+        np.concatenate([empty_int64, *(part.duration_us for part in parts)]),
+        np.concatenate([empty_uint32, *codes]),
+        payloads,
+    )
+
+
+def merge_newest_first(parts: Iterable[tuple[int, Callable[[], Columns]]]) -> Iterator[Columns]:
+    """Merges parts, each with an upper bound of its starts, into one sequence by descending start and ascending seq.
+
+    The parts come by descending bound and are loaded one at a time, when all that begins later has been yielded: only
+    parts that overlap in time are held together. O(n log n) within each overlap.
+    """
+    held: Columns | None = None
+    for max_start_us, load in parts:
+        if held is not None:
+            later = held.start_us > max_start_us
+            if later.any():
+                yield held.take(later).newest_first()
+                held = held.take(~later).compacted()
+        part = load()
+        held = part if held is None or not len(held) else joined([held, part])
+    if held is not None and len(held):
+        yield held.newest_first()

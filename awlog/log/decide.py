@@ -1,0 +1,229 @@
+"""A command and the state -> facts and the answer, or a refusal. Pure: nothing is changed here.
+
+The answer becomes true, and is given, when the facts are durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, assert_never
+
+import msgspec
+
+from awlog.log.sealing import moved, seal_new
+from awlog.log.segment import SEGMENT_EVENTS
+from awlog.log.state import BucketState, LoadSegment, State
+from awlog.log.tail import covers, merged_duration_us
+from awlog.model.bucket import BucketMeta
+from awlog.model.commands import (
+    ChangeSetting,
+    Command,
+    CreateBucket,
+    DeleteBucket,
+    DeleteEvent,
+    ImportBuckets,
+    InsertEvents,
+    NewEvent,
+    SealedBeforehand,
+    SendHeartbeat,
+    UpdateBucket,
+)
+from awlog.model.errors import BucketExists, InsufficientStorage
+from awlog.model.event import BUCKET_NUMBER_MAX, SEQ_MAX, BucketNumber, Event, Payload, Seq, seq_in_bucket
+from awlog.model.facts import (
+    BucketCreated,
+    BucketDeleted,
+    BucketUpdated,
+    EventAppended,
+    EventDeleted,
+    EventReplaced,
+    EventsAppended,
+    Fact,
+    SettingChanged,
+    TailExtended,
+)
+
+# From this many new events on, full runs of them become segments at once instead of records first.
+BULK_EVENTS = 2 * SEGMENT_EVENTS
+
+
+class Stored(NamedTuple):
+    """The answer to a command that writes events: as they are stored, in the order given."""
+
+    bucket_number: BucketNumber
+    events: list[Event]
+
+
+class Decision(NamedTuple):
+    """What happens, in order, and what the client is told when it is durable."""
+
+    facts: list[Fact]
+    answer: Stored | bool | None
+
+
+def decide(state: State, command: Command, load: LoadSegment) -> Decision:
+    """What follows from `command`. Raises Refused: NoSuchBucket, BucketExists. O(1) for a heartbeat in order."""
+    match command:
+        case SendHeartbeat():
+            return _heartbeat(state.bucket(command.bucket_id), command, load)
+        case InsertEvents():
+            return _insert(state.bucket(command.bucket_id), command, load)
+        case CreateBucket():
+            if state.find_bucket(command.bucket_id) is not None:
+                raise BucketExists(f"There is a bucket named {command.bucket_id!r} already")
+            return Decision([BucketCreated(_new_meta(command, state.next_bucket_number))], None)
+        case UpdateBucket():
+            meta = state.bucket(command.bucket_id).meta
+            given = {name: getattr(command, name) for name in ("type", "client", "hostname", "name", "data")}
+            changes = {name: value for name, value in given.items() if value is not None}
+            return Decision([BucketUpdated(msgspec.structs.replace(meta, **changes))], None)
+        case DeleteBucket():
+            return Decision([BucketDeleted(state.bucket(command.bucket_id).number)], None)
+        case DeleteEvent():
+            bucket = state.bucket(command.bucket_id)
+            seq = seq_in_bucket(bucket.number, command.wire_id)
+            if seq is None or bucket.find(seq, load) is None:
+                return Decision([], answer=False)
+            return Decision([EventDeleted(bucket.number, seq)], answer=True)
+        case ImportBuckets():
+            return _import(state, command, load)
+        case ChangeSetting():
+            return Decision([SettingChanged(command.key, command.value)], None)
+        case _:
+            assert_never(command)
+
+
+def _heartbeat(bucket: BucketState, beat: SendHeartbeat, load: LoadSegment) -> Decision:
+    """The rules of a heartbeat, in their order."""
+    tail = bucket.tail
+    if tail is not None:
+        duration_us = merged_duration_us(tail, beat)
+        if duration_us is not None:
+            if duration_us == tail.duration_us:
+                return Decision([], Stored(bucket.number, [tail]))
+            longer = Event(tail.seq, tail.start_us, duration_us, tail.payload)
+            return Decision([TailExtended(bucket.number, tail.seq, duration_us)], Stored(bucket.number, [longer]))
+        if beat.start_us <= tail.start_us:
+            known = _covering(bucket, beat, load)
+            if known is not None:
+                return Decision([], Stored(bucket.number, [known]))
+    event = Event(_seq(bucket.next_seq), beat.start_us, beat.duration_us, beat.payload)
+    return Decision([EventAppended(bucket.number, event)], Stored(bucket.number, [event]))
+
+
+def _covering(bucket: BucketState, beat: SendHeartbeat, load: LoadSegment) -> Event | None:
+    """A stored event that says already all that a late heartbeat says. Looks only where one can be."""
+    if bucket.tail is not None and covers(bucket.tail, beat):
+        return bucket.tail
+    for event in bucket.head.newest_first(beat.start_us, beat.start_us):
+        if covers(event, beat):
+            return event
+    for entry in bucket.index.meeting(beat.start_us, beat.start_us):
+        columns = load(bucket.number, entry)
+        if beat.payload in columns.payloads:
+            code = columns.payloads.index(beat.payload)
+            hits = (
+                (columns.start_us <= beat.start_us) & (columns.end_us >= beat.end_us) & (columns.payload_code == code)
+            )
+            if hits.any():
+                return columns.event(int(hits.argmax()))
+    return None
+
+
+def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> Decision:
+    """Replaces the events whose ids are of this bucket, appends the others. Of two with one id the later counts."""
+    if all(event.wire_id is None for event in command.events):
+        facts, stored = _append(bucket.number, bucket.next_seq, command.events, command.sealed)
+        return Decision(facts, Stored(bucket.number, stored))
+    replaced: dict[Seq, Event] = {}
+    seqs: list[Seq] = []
+    appended: list[Fact] = []
+    new: dict[Seq, Event] = {}
+    next_seq = bucket.next_seq
+    for sent in command.events:
+        seq = None if sent.wire_id is None else seq_in_bucket(bucket.number, sent.wire_id)
+        if seq is not None and (seq in replaced or bucket.find(seq, load) is not None):
+            replaced[seq] = Event(seq, sent.start_us, sent.duration_us, sent.payload)
+        else:
+            seq = _seq(next_seq)
+            next_seq = Seq(next_seq + 1)
+            new[seq] = Event(seq, sent.start_us, sent.duration_us, sent.payload)
+            appended.append(EventAppended(bucket.number, new[seq]))
+        seqs.append(seq)
+    facts = [*(EventReplaced(bucket.number, event) for event in replaced.values()), *appended]
+    return Decision(facts, Stored(bucket.number, [replaced.get(seq) or new[seq] for seq in seqs]))
+
+
+def _append(
+    number: BucketNumber, next_seq: Seq, events: list[NewEvent], sealed: SealedBeforehand | None
+) -> tuple[list[Fact], list[Event]]:
+    """Facts for events that are all new, and the events as they will be stored."""
+    if not events:
+        return [], []
+    _seq(Seq(next_seq + len(events) - 1))
+    stored = [Event(Seq(seq), e.start_us, e.duration_us, e.payload) for seq, e in enumerate(events, start=next_seq)]
+    if len(events) < BULK_EVENTS:
+        return [EventAppended(number, event) for event in stored], stored
+    records, runs = moved(*(sealed or seal_new(events)), next_seq)
+    return [EventsAppended(number, len(events), records, runs)], stored
+
+
+def _import(state: State, command: ImportBuckets, load: LoadSegment) -> Decision:
+    """Makes the buckets that are missing; skips the events that a bucket held before this import."""
+    facts: list[Fact] = []
+    next_number = state.next_bucket_number
+    next_seqs: dict[str, tuple[BucketNumber, Seq]] = {}
+    for create, events, sealed in command.buckets:
+        bucket = state.find_bucket(create.bucket_id)
+        added = events
+        if create.bucket_id not in next_seqs:
+            if bucket is None:
+                facts.append(BucketCreated(_new_meta(create, next_number)))
+                next_seqs[create.bucket_id] = (next_number, Seq(1))
+                next_number = BucketNumber(next_number + 1)
+            else:
+                next_seqs[create.bucket_id] = (bucket.number, bucket.next_seq)
+        if bucket is not None:
+            added = _unknown(bucket, events, load)
+        number, next_seq = next_seqs[create.bucket_id]
+        more, _ = _append(number, next_seq, added, sealed if len(added) == len(events) else None)
+        facts.extend(more)
+        next_seqs[create.bucket_id] = (number, Seq(next_seq + len(added)))
+    return Decision(facts, None)
+
+
+def _unknown(bucket: BucketState, events: list[NewEvent], load: LoadSegment) -> list[NewEvent]:
+    """The events of which the bucket holds no equal one: same start, duration and payload. O(both in their range)."""
+    if not events or bucket.tail is None:
+        return events
+    first_us, last_us = min(e.start_us for e in events), max(e.start_us for e in events)
+    held = _keys(bucket.head.newest_first(first_us, last_us))
+    held |= _keys([bucket.tail])
+    for entry in bucket.index.meeting(first_us, last_us):
+        held |= _keys(load(bucket.number, entry).meeting(first_us, last_us).events())
+    return [e for e in events if (e.start_us, e.duration_us, e.payload) not in held]
+
+
+def _keys(events: Iterable[Event]) -> set[tuple[int, int, Payload]]:
+    return {(event.start_us, event.duration_us, event.payload) for event in events}
+
+
+def _new_meta(command: CreateBucket, number: BucketNumber) -> BucketMeta:
+    if number > BUCKET_NUMBER_MAX:
+        raise InsufficientStorage(f"This server has given out all its {BUCKET_NUMBER_MAX} bucket numbers")
+    return BucketMeta(
+        number,
+        command.bucket_id,
+        command.type,
+        command.client,
+        command.hostname,
+        command.created_us,
+        command.name,
+        command.data,
+    )
+
+
+def _seq(seq: Seq) -> Seq:
+    if seq > SEQ_MAX:
+        raise InsufficientStorage(f"This bucket has given out all its {SEQ_MAX} event ids; begin another bucket")
+    return seq

@@ -1,0 +1,73 @@
+"""`data` on the wire -> canonical JSON bytes, in which equal data are equal bytes.
+
+Canonical: UTF-8, keys sorted, no white space, numbers as msgspec writes them (integers of any length, floats by their
+shortest text). `1`, `1.0` and `true` stay different. What is accepted here can always be read back.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from awlog.model.errors import BadRequest
+from awlog.model.event import Payload
+
+# Levels of objects and lists inside one document. Clients recurse too: Python's json gives up near 1,000.
+NESTING_MAX: Final = 500
+
+_DECODER: Final = msgspec.json.Decoder()
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+_BRACKETS_OUTSIDE_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_ESCAPES: Final = re.compile(
+    rb"\\\\"  # an escaped backslash: what follows it is no escape
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole pair
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one
+)
+
+
+def canonical_object(raw: bytes) -> Payload:
+    """The canonical form of a JSON object; the text `null` counts as `{}`. O(len(raw)), about 1 µs for a window title.
+
+    Raises BadRequest if it is no object, malformed, nested deeper than NESTING_MAX, or holds a number beyond a double.
+    """
+    value = _decode(raw)
+    if value is None:
+        return Payload(b"{}")
+    if not isinstance(value, dict):
+        raise BadRequest("`data` must be a JSON object")
+    return Payload(_ENCODER.encode(value))
+
+
+def canonical_value(raw: bytes) -> bytes:
+    """The canonical form of any JSON value. Raises BadRequest as `canonical_object`, but for the kind of value."""
+    return _ENCODER.encode(_decode(raw))
+
+
+def _decode(raw: bytes) -> object:
+    check_nesting(raw)
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("Malformed JSON, or a number that is out of range") from None
+
+
+def check_nesting(raw: bytes) -> None:
+    """Raises BadRequest if the JSON text is nested deeper than NESTING_MAX. Two counts for an ordinary document."""
+    if raw.count(b"{") + raw.count(b"[") <= NESTING_MAX:
+        return
+    depth = 0
+    for found in _BRACKETS_OUTSIDE_TEXTS.finditer(raw):
+        match found.group():
+            case b"{" | b"[":
+                depth += 1
+                if depth > NESTING_MAX:
+                    raise BadRequest(f"The JSON is nested deeper than {NESTING_MAX} levels")
+            case b"}" | b"]":
+                depth -= 1
+
+
+def mend_lone_surrogates(raw: bytes) -> bytes:
+    """The JSON text with each half of a surrogate pair replaced by U+FFFD: Windows titles come cut in half."""
+    return _ESCAPES.sub(lambda found: rb"\ufffd" if found.group(1) else found.group(), raw)

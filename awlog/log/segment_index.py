@@ -1,0 +1,85 @@
+"""Which segments can hold events of [start, end]? Answered in memory, without opening a segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from sortedcontainers import SortedKeyList
+
+from awlog.model.event import Seq
+from awlog.model.times import Micros
+
+
+class SegmentEntry(Struct, frozen=True):
+    """What is known of a sealed segment. `first_seq`, its key, is the least seq in it; `revision` counts rewritings."""
+
+    first_seq: Seq
+    last_seq: Seq
+    count: int
+    min_start_us: Micros
+    max_start_us: Micros
+    max_end_us: Micros
+    revision: int
+
+
+def _by_start(entry: SegmentEntry) -> tuple[int, int]:
+    return (entry.min_start_us, entry.first_seq)
+
+
+class SegmentIndex:
+    """The entries of one bucket, sorted by their least start.
+
+    Segments may overlap in time, and their seq ranges may too: a tail record that stayed behind is sealed later.
+    `longest_us` is at least the longest span of a segment, so that a read knows how far back to look.
+    """
+
+    __slots__ = ("_by_seq", "_entries", "_longest_us", "_max_end_us")
+
+    def __init__(self) -> None:
+        self._entries: SortedKeyList[SegmentEntry, tuple[int, int]] = SortedKeyList(key=_by_start)
+        self._by_seq: dict[Seq, SegmentEntry] = {}
+        self._longest_us = 0
+        self._max_end_us: Micros | None = None
+
+    def __len__(self) -> int:
+        return len(self._by_seq)
+
+    def __iter__(self) -> Iterator[SegmentEntry]:
+        return iter(self._entries)
+
+    def get(self, first_seq: Seq) -> SegmentEntry | None:
+        return self._by_seq.get(first_seq)
+
+    def put(self, entry: SegmentEntry) -> None:
+        """Adds the entry or replaces the one of the same segment. O(log n); a replacement O(n)."""
+        if entry.first_seq in self._by_seq:
+            self.remove(entry.first_seq)
+        self._entries.add(entry)
+        self._by_seq[entry.first_seq] = entry
+        self._longest_us = max(self._longest_us, entry.max_end_us - entry.min_start_us)
+        self._max_end_us = entry.max_end_us if self._max_end_us is None else max(self._max_end_us, entry.max_end_us)
+
+    def remove(self, first_seq: Seq) -> None:
+        self._entries.remove(self._by_seq.pop(first_seq))
+        self._max_end_us = max((entry.max_end_us for entry in self._entries), default=None)
+
+    def meeting(self, start_us: int, end_us: int) -> list[SegmentEntry]:
+        """The segments whose [min start, max end] meets the range, by descending greatest start."""
+        reach = self._entries.irange_key((start_us - self._longest_us, 0), (end_us, 1 << 63))
+        met = [entry for entry in reach if entry.max_end_us >= start_us]
+        met.sort(key=lambda entry: entry.max_start_us, reverse=True)
+        return met
+
+    def maybe_holding(self, seq: Seq) -> Iterator[SegmentEntry]:
+        """The segments whose seq range includes `seq`; nearly always at most one. O(n)."""
+        return (entry for entry in self._entries if entry.first_seq <= seq <= entry.last_seq)
+
+    def min_start_us(self) -> Micros | None:
+        return self._entries[0].min_start_us if self._entries else None
+
+    def max_end_us(self) -> Micros | None:
+        return self._max_end_us
+
+    def event_count(self) -> int:
+        return sum(entry.count for entry in self._entries)

@@ -1,0 +1,160 @@
+"""All that `apply` may touch: the buckets, each with its tail record, head and segment index, and the settings.
+
+Two of these live in a server. The *staged* state is ahead: commands are decided against it, `apply` moves it. The
+*durable* one follows when a commit is on the disk, by `absorb`: reads are answered from it, so that no answer shows
+what a crash could take back. They share the frozen events and entries, not the containers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from awlog.log.columns import Columns
+from awlog.log.head import Head
+from awlog.log.segment_index import SegmentEntry, SegmentIndex
+from awlog.log.write_set import WriteSet
+from awlog.model.bucket import BucketMeta
+from awlog.model.errors import NoSuchBucket
+from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.times import Micros
+
+LoadSegment = Callable[[BucketNumber, SegmentEntry], Columns]
+"""Gives the events of a segment: state that is too large to be held in memory. Raises DataDamaged."""
+
+# From this many records on, rebuilding a head is cheaper than changing it record by record.
+_BULK_RECORDS = 256
+
+
+class BucketState:
+    """One bucket. Invariants: `tail` is None only in an empty bucket, and is younger than every other event; each event
+    lives in one place: it is the tail record, a record of the head, or in one segment.
+    """
+
+    __slots__ = ("head", "index", "meta", "next_seq", "tail")
+
+    def __init__(self, meta: BucketMeta) -> None:
+        self.meta = meta
+        self.next_seq = Seq(1)
+        self.tail: Event | None = None
+        self.head = Head()
+        self.index = SegmentIndex()
+
+    @property
+    def number(self) -> BucketNumber:
+        return self.meta.number
+
+    def start_us(self) -> Micros | None:
+        """The least start of the events held now. O(1)."""
+        if self.tail is None:
+            return None
+        starts = (self.tail.start_us, self.head.min_start_us(), self.index.min_start_us())
+        return min(start for start in starts if start is not None)
+
+    def end_us(self) -> Micros | None:
+        """The greatest end of the events held now."""
+        if self.tail is None:
+            return None
+        ends = (self.tail.end_us, self.head.max_end_us(), self.index.max_end_us())
+        return max(end for end in ends if end is not None)
+
+    def event_count(self) -> int:
+        return (self.tail is not None) + len(self.head) + self.index.event_count()
+
+    def find(self, seq: Seq, load: LoadSegment) -> Event | None:
+        """The event with this seq, wherever it lives. O(1) for recent ones, else a segment is looked into."""
+        if self.tail is not None and self.tail.seq == seq:
+            return self.tail
+        recent = self.head.get(seq)
+        if recent is not None:
+            return recent
+        found = self.find_sealed(seq, load)
+        return None if found is None else found[1].event(found[2])
+
+    def find_sealed(self, seq: Seq, load: LoadSegment) -> tuple[SegmentEntry, Columns, int] | None:
+        """The segment that holds this seq, its columns, and the row in them."""
+        for entry in self.index.maybe_holding(seq):
+            columns = load(self.number, entry)
+            row = int(columns.seq.searchsorted(seq))
+            if row < len(columns) and columns.seq[row] == seq:
+                return entry, columns, row
+        return None
+
+
+class State:
+    """The whole of a server's data, as far as it is held in memory."""
+
+    __slots__ = ("_by_id", "_by_number", "next_bucket_number", "settings")
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, BucketState] = {}
+        self._by_number: dict[BucketNumber, BucketState] = {}
+        self.next_bucket_number = BucketNumber(1)
+        self.settings: dict[str, bytes] = {}
+
+    def buckets(self) -> list[BucketState]:
+        """Oldest first."""
+        return sorted(self._by_id.values(), key=lambda bucket: bucket.number)
+
+    def find_bucket(self, bucket_id: str) -> BucketState | None:
+        return self._by_id.get(bucket_id)
+
+    def bucket(self, bucket_id: str) -> BucketState:
+        """Raises NoSuchBucket."""
+        bucket = self._by_id.get(bucket_id)
+        if bucket is None:
+            raise NoSuchBucket(bucket_id)
+        return bucket
+
+    def numbered(self, bucket_number: BucketNumber) -> BucketState | None:
+        return self._by_number.get(bucket_number)
+
+    def add_bucket(self, meta: BucketMeta) -> BucketState:
+        assert meta.id not in self._by_id, "a bucket id names one bucket"
+        assert meta.number not in self._by_number, "a bucket number is given once"
+        bucket = self._by_id[meta.id] = self._by_number[meta.number] = BucketState(meta)
+        return bucket
+
+    def remove_bucket(self, bucket_number: BucketNumber) -> None:
+        bucket = self._by_number.pop(bucket_number)
+        del self._by_id[bucket.meta.id]
+
+    def absorb(self, writes: WriteSet) -> None:
+        """Takes over what is on the disk now: a commit, or at the start all of it. O(entries)."""
+        if writes.next_bucket_number is not None:
+            self.next_bucket_number = writes.next_bucket_number
+        for number, meta in writes.buckets.items():
+            if meta is None and number in self._by_number:
+                self.remove_bucket(number)
+        for number, meta in writes.buckets.items():
+            if meta is not None:
+                bucket = self._by_number.get(number) or self.add_bucket(meta)
+                bucket.meta = meta
+        for number, row in writes.tails.items():
+            bucket = self._by_number[number]
+            bucket.next_seq, bucket.tail = row.next_seq, row.tail
+        for number, records in writes.records.items():
+            _absorb_records(self._by_number[number].head, records)
+        for number, segments in writes.segments.items():
+            index = self._by_number[number].index
+            for first_seq, segment in segments.items():
+                if segment is not None:
+                    index.put(segment.entry)
+                elif index.get(first_seq) is not None:
+                    index.remove(first_seq)
+        for key, value in writes.settings.items():
+            if value is None:
+                self.settings.pop(key, None)
+            else:
+                self.settings[key] = value
+
+
+def _absorb_records(head: Head, records: dict[Seq, Event | None]) -> None:
+    if len(records) < _BULK_RECORDS:
+        for seq, event in records.items():
+            if event is not None:
+                head.put(event)
+            elif head.get(seq) is not None:
+                head.remove(seq)
+        return
+    head.remove_all([seq for seq in records if head.get(seq) is not None])
+    head.put_all(event for event in records.values() if event is not None)

@@ -1,0 +1,65 @@
+"""What the disk must be told: the last state of each thing that some facts touched.
+
+Many facts about one record leave one entry, so that a commit writes a record once however many heartbeats it carries.
+The same set, read back as a whole, is what recovery finds on the disk.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from awlog.log.columns import Columns
+from awlog.log.segment_index import SegmentEntry
+from awlog.model.bucket import BucketMeta
+from awlog.model.event import BucketNumber, Event, Seq
+
+
+class TailRow(Struct, frozen=True, gc=False):
+    """What a heartbeat changes: the tail record, and the seq that the next new event gets."""
+
+    next_seq: Seq
+    tail: Event | None
+
+
+class SegmentWrite(Struct, frozen=True):
+    """A segment to write: encoded beforehand, or as columns that the writer encodes, once however often they changed.
+
+    Recovery leaves both empty: it reads index entries, not segments.
+    """
+
+    entry: SegmentEntry
+    sealed: bytes | None = None
+    columns: Columns | None = None
+
+
+class WriteSet(Struct):
+    """By key, the value to put, or None to remove. Removing a bucket removes all that is below it."""
+
+    next_bucket_number: BucketNumber | None = None
+    buckets: dict[BucketNumber, BucketMeta | None] = field(default_factory=dict)
+    tails: dict[BucketNumber, TailRow] = field(default_factory=dict)
+    records: dict[BucketNumber, dict[Seq, Event | None]] = field(default_factory=dict)
+    segments: dict[BucketNumber, dict[Seq, SegmentWrite | None]] = field(default_factory=dict)
+    settings: dict[str, bytes | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.tails or self.buckets or self.records or self.segments or self.settings)
+
+    def put_record(self, bucket_number: BucketNumber, event: Event) -> None:
+        self.records.setdefault(bucket_number, {})[event.seq] = event
+
+    def drop_record(self, bucket_number: BucketNumber, seq: Seq) -> None:
+        self.records.setdefault(bucket_number, {})[seq] = None
+
+    def put_segment(self, bucket_number: BucketNumber, segment: SegmentWrite) -> None:
+        self.segments.setdefault(bucket_number, {})[segment.entry.first_seq] = segment
+
+    def drop_segment(self, bucket_number: BucketNumber, first_seq: Seq) -> None:
+        self.segments.setdefault(bucket_number, {})[first_seq] = None
+
+    def drop_bucket(self, bucket_number: BucketNumber) -> None:
+        """Removes the bucket and forgets all that was to be written below it."""
+        self.buckets[bucket_number] = None
+        self.tails.pop(bucket_number, None)
+        self.records.pop(bucket_number, None)
+        self.segments.pop(bucket_number, None)

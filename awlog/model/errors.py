@@ -1,0 +1,105 @@
+"""Every error awlog raises on purpose, grouped by who has to act.
+
+The class name is the `type` on the wire; `api/failures.py` maps classes to statuses, the nearest class wins. Texts name
+the place and the next step and never hold recorded data.
+"""
+
+from __future__ import annotations
+
+
+class AwlogError(Exception):
+    """The root of all errors raised on purpose; its text is meant for people."""
+
+
+class Refused(AwlogError):
+    """The caller can fix it."""
+
+
+class BadRequest(Refused):
+    """The request means nothing: malformed JSON, a wrong type, a bad time, a missing field."""
+
+
+class HostNotAllowed(Refused):
+    """The Host header names another host: DNS rebinding, or a name that is not configured."""
+
+
+class DeleteBucketUnauthorized(Refused):
+    """A bucket is deleted without `force=1` outside testing mode."""
+
+
+class OriginNotAllowed(Refused):
+    """A foreign web page tries to write."""
+
+
+class NotFound(Refused):
+    """There is nothing at this path."""
+
+
+class NoSuchBucket(NotFound):
+    def __init__(self, bucket_id: str) -> None:
+        super().__init__(f"There is no bucket named {bucket_id!r}")
+        self.bucket_id = bucket_id
+
+
+class NoSuchEvent(NotFound):
+    def __init__(self, bucket_id: str, event_id: str) -> None:
+        super().__init__(f"There is no event {event_id[:40]!r} in bucket {bucket_id!r}")
+        self.bucket_id = bucket_id
+
+
+class BucketExists(Refused):
+    """The bucket to create is already there; nothing was changed. A 304 on the wire, without a body."""
+
+
+class MethodNotAllowed(Refused):
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"{method} is not allowed here; allowed: {allowed}")
+        self.allowed = allowed
+
+
+class UnsupportedMediaType(Refused):
+    """The body is not what this path takes."""
+
+
+class PayloadTooLarge(Refused):
+    """The body is longer than a limit; the text names the setting."""
+
+
+class RequestTimeout(Refused):
+    """The client stopped in the middle of its body."""
+
+
+class Busy(AwlogError):
+    """Nothing is wrong with the request: later it works."""
+
+
+class Unavailable(Busy):
+    """The write could not be made durable; nothing of it was kept."""
+
+
+class InsufficientStorage(Busy):
+    """There is no room on the disk; nothing of the write was kept. Reads go on."""
+
+
+class Damaged(AwlogError):
+    """An operator must look."""
+
+
+class DataDamaged(Damaged):
+    """A record or a segment does not match its checksum; it is never served."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"{where} does not match its checksum and is not served; run `awlog verify`")
+        self.where = where
+
+
+class CannotStart(Damaged):
+    """The store cannot be opened. The text says the cause, what is whole, and the command to run; exit status 3."""
+
+
+class FormatTooNew(CannotStart):
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(
+            f"The data directory has format {found}, this awlog knows formats up to {known}. "
+            "Nothing was touched: install the newer awlog that wrote it."
+        )

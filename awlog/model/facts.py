@@ -1,0 +1,101 @@
+"""Facts: the closed union of what can have happened. `log/apply.py` takes each into the state, deterministically.
+
+All but the last say something about the data. `RecordsSealed` only says where events live now; it is local to a server.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from awlog.model.bucket import BucketMeta
+from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.times import Micros
+
+
+class BucketCreated(Struct, frozen=True):
+    meta: BucketMeta
+
+
+class BucketUpdated(Struct, frozen=True):
+    meta: BucketMeta
+
+
+class BucketDeleted(Struct, frozen=True):
+    bucket_number: BucketNumber
+
+
+class EventAppended(Struct, frozen=True):
+    """A new event; its seq is the next of its bucket."""
+
+    bucket_number: BucketNumber
+    event: Event
+
+
+class EventsAppended(Struct, frozen=True):
+    """Many new events at once, in the order of their seqs, the first the next of its bucket.
+
+    `sealed` are runs of them that were encoded as segments beforehand, each with the first seq as an offset of zero;
+    `records` are the others.
+    """
+
+    bucket_number: BucketNumber
+    event_count: int
+    records: list[Event]
+    sealed: list[SealedRun]
+
+
+class SealedRun(Struct, frozen=True):
+    """A run of new events as the bytes of a segment, with what its index entry needs."""
+
+    first_seq: Seq
+    last_seq: Seq
+    count: int
+    min_start_us: Micros
+    max_start_us: Micros
+    max_end_us: Micros
+    segment: bytes
+
+
+class TailExtended(Struct, frozen=True, gc=False):
+    """A heartbeat continued the tail record: only its duration changes."""
+
+    bucket_number: BucketNumber
+    seq: Seq
+    duration_us: Micros
+
+
+class EventReplaced(Struct, frozen=True):
+    bucket_number: BucketNumber
+    event: Event
+
+
+class EventDeleted(Struct, frozen=True):
+    bucket_number: BucketNumber
+    seq: Seq
+
+
+class SettingChanged(Struct, frozen=True):
+    key: str
+    value: bytes | None
+
+
+class RecordsSealed(Struct, frozen=True):
+    """The oldest records of a bucket's head now live in a segment."""
+
+    bucket_number: BucketNumber
+    seqs: list[Seq]
+    run: SealedRun
+
+
+Fact = (
+    BucketCreated
+    | BucketUpdated
+    | BucketDeleted
+    | EventAppended
+    | EventsAppended
+    | TailExtended
+    | EventReplaced
+    | EventDeleted
+    | SettingChanged
+    | RecordsSealed
+)

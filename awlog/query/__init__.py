@@ -1,0 +1,1 @@
+"""Analysis, pure: columns in, values out. Range reads use its rendering."""

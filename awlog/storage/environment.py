@@ -1,0 +1,185 @@
+"""The LMDB environment of a data directory: create, open, look, grow, close.
+
+Durability rests on LMDB's plain mode: a commit writes its pages, syncs them, and only then writes the meta page through a
+descriptor that syncs by itself. None of LMDB's faster modes (writemap, nosync, nometasync, mapasync) is used: each of them
+would break a promise.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from awlog.model.errors import CannotStart, FormatTooNew, Unavailable
+from awlog.storage import layout
+from awlog.storage.identity import Identity, new_device_id, read_identity, sync_directory, write_identity
+
+DATA_FILE: Final = "data.mdb"
+
+# The map is address space, not memory and not disk (on Windows it is disk): generous, and doubled when half full.
+MAP_BYTES: Final = 1 << 28 if sys.platform == "win32" else 1 << 32
+READERS_MAX: Final = 512
+
+_META_PAGES: Final = 2
+_META = struct.Struct("<IIQQ")  # at 16 in a meta page: magic, version, address, map size
+_MAGIC: Final = 0xBEEF_C0DE
+
+
+class Environment:
+    """One open LMDB environment with its sub-databases. Owned by the loop; the committer thread only commits.
+
+    Growing the map moves it, so it must not happen while a transaction is open in this process: `reader_count` says how
+    many snapshots are.
+    """
+
+    def __init__(self, data_dir: Path, *, map_bytes: int = MAP_BYTES, read_only: bool = False) -> None:
+        """Opens what `create` made. Raises CannotStart if it cannot be opened, FormatTooNew for a newer format."""
+        self.data_dir = data_dir
+        self.reader_count = 0
+        self._map_bytes = map_bytes
+        self._read_only = read_only
+        self._open()
+
+    def _open(self) -> None:
+        size_bytes = (self.data_dir / DATA_FILE).stat().st_size
+        try:
+            self.lmdb = lmdb.open(
+                str(self.data_dir),
+                map_size=max(self._map_bytes, 2 * size_bytes),
+                max_dbs=16,
+                max_readers=READERS_MAX,
+                mode=0o600,
+                readonly=self._read_only,
+                create=False,
+            )
+            self.lmdb.reader_check()
+            self.databases = {
+                name: self.lmdb.open_db(name, create=not self._read_only) for name in layout.SUB_DATABASES
+            }
+            with self.lmdb.begin(db=self.databases[layout.META]) as txn:
+                stored = txn.get(layout.FORMAT_KEY)
+        except lmdb.Error as error:
+            raise CannotStart(
+                f"The store in {self.data_dir} cannot be opened: {error}. "
+                "Nothing was changed. Keep a copy of the directory, then run `awlog verify --data-dir` on it."
+            ) from error
+        if stored is None:
+            raise CannotStart(
+                f"{self.data_dir / DATA_FILE} is an LMDB file, but not one of awlog's. Nothing was changed."
+            )
+        if int(stored) > layout.FORMAT_VERSION:
+            raise FormatTooNew(int(stored), layout.FORMAT_VERSION)
+
+    def close(self) -> None:
+        """Ends all transactions and closes. A write transaction must not be open in another thread."""
+        self.lmdb.close()
+
+    def reopen(self) -> None:
+        """Closes and opens again: after a failed sync what is in memory proves nothing. Raises Unavailable."""
+        self.lmdb.close()
+        self.reader_count = 0
+        try:
+            self._open()
+        except (CannotStart, OSError) as error:
+            raise Unavailable(f"The store cannot be opened again: {error}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[lmdb.Transaction]:
+        """A read transaction, counted. Loop thread only."""
+        with self.lmdb.begin(buffers=True) as txn:
+            opened = self.lmdb
+            self.reader_count += 1
+            try:
+                yield txn
+            finally:
+                if opened is self.lmdb:  # else it was closed under the reader, and counts from zero again
+                    self.reader_count -= 1
+
+    def last_txn_id(self) -> int:
+        return int(self.lmdb.info()["last_txnid"])
+
+    def wants_growth(self) -> bool:
+        """Is more than half of the map in use? About 1 µs."""
+        info = self.lmdb.info()
+        return bool((info["last_pgno"] + 1) * self.lmdb.stat()["psize"] * 2 > info["map_size"])
+
+    def grow(self) -> None:
+        """Doubles the map. No transaction may be open in this process."""
+        assert self.reader_count == 0, "growing the map would move it under a reader"
+        self._map_bytes = 2 * int(self.lmdb.info()["map_size"])
+        self.lmdb.set_mapsize(self._map_bytes)
+
+
+def prepare_directory(data_dir: Path) -> None:
+    """Makes the data directory, for its owner only. Raises CannotStart."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        data_dir.chmod(0o700)
+    except OSError as error:
+        raise CannotStart(f"The data directory {data_dir} cannot be used: {error.strerror}") from error
+
+
+def create_if_new(data_dir: Path, *, map_bytes: int = MAP_BYTES) -> Identity:
+    """Makes a store in a directory that never held one; durable when it returns. Gives the identity of the store.
+
+    Raises CannotStart where a store was and is not whole: a lost store is never replaced by an empty one.
+    """
+    identity = read_identity(data_dir)
+    data_file = data_dir / DATA_FILE
+    size_bytes = data_file.stat().st_size if data_file.exists() else 0
+    if identity is not None:
+        if size_bytes == 0:
+            raise CannotStart(
+                f"{data_file} is {'empty' if data_file.exists() else 'missing'}, but a store was made here "
+                f"(identity.json names device {identity.device_id}). Put {DATA_FILE} back from a backup; to begin "
+                "with an empty store instead, move identity.json away."
+            )
+        if identity.format_version > layout.FORMAT_VERSION:
+            raise FormatTooNew(identity.format_version, layout.FORMAT_VERSION)
+        return identity
+    if size_bytes and not _is_lmdb(data_file):
+        raise CannotStart(f"{data_file} is there, but is no LMDB file. Nothing was changed: move it away, or mend it.")
+    # Either nothing is here, or a first start was cut short before the identity was written.
+    environment = lmdb.open(str(data_dir), map_size=max(map_bytes, 2 * size_bytes), max_dbs=16, mode=0o600)
+    try:
+        meta = environment.open_db(layout.META)
+        with environment.begin(db=meta, write=True) as txn:
+            device = txn.get(layout.DEVICE_KEY)
+            if device is None:
+                device = new_device_id().encode()
+                txn.put(layout.DEVICE_KEY, device)
+                txn.put(layout.FORMAT_KEY, str(layout.FORMAT_VERSION).encode())
+                txn.put(layout.CLEAN_KEY, b"1")
+    finally:
+        environment.close()
+    sync_directory(data_dir)
+    identity = Identity(layout.FORMAT_VERSION, device.decode())
+    write_identity(data_dir, identity)
+    return identity
+
+
+def _is_lmdb(data_file: Path) -> bool:
+    """Does one of the two meta pages begin as LMDB's do? A first start that was cut short leaves zeros at most."""
+    with data_file.open("rb") as file:
+        head = file.read(2 * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8192)
+    if not head.strip(b"\0"):
+        return True
+    page_bytes = len(head) // _META_PAGES
+    pages = (head[:page_bytes], head[page_bytes:])
+    return any(len(page) >= 16 + _META.size and _META.unpack_from(page, 16)[0] == _MAGIC for page in pages)
+
+
+def existing(data_dir: Path) -> Path:
+    """The directory, if a store is in it. Raises CannotStart otherwise."""
+    if not (data_dir / DATA_FILE).is_file():
+        raise CannotStart(f"There is no store in {data_dir}. `awlog paths` says where it is expected.")
+    if (data_dir / DATA_FILE).stat().st_size == 0:
+        raise CannotStart(f"{data_dir / DATA_FILE} is empty: the store that was there is lost. Restore a backup.")
+    return data_dir

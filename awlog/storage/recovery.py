@@ -1,0 +1,78 @@
+"""The disk -> the state, at the start and after a failed commit.
+
+Reads the metadata, the tail rows, the records of the heads and the segment index; never a segment. So a start takes as
+long with ten million events as with the few thousand that are not sealed yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import lmdb
+
+from awlog.log.record import decode_record
+from awlog.log.write_set import SegmentWrite, WriteSet
+from awlog.model.errors import DataDamaged
+from awlog.model.event import BucketNumber, Event, Payload
+from awlog.storage import layout
+from awlog.storage.environment import Environment
+
+
+class Recovered(NamedTuple):
+    """Everything that a state needs, as one write set, and the number of the transaction that it is the state after."""
+
+    writes: WriteSet
+    txn_id: int
+    clean: bool
+
+
+def recover(environment: Environment) -> Recovered:
+    """All of it in one snapshot. About 2 µs a record and a segment. Raises DataDamaged."""
+    with environment.lmdb.begin() as txn:
+        return read_all(txn, environment)
+
+
+def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
+    """As `recover`, in a transaction of the caller's."""
+    databases = environment.databases
+    writes = WriteSet()
+    next_number = txn.get(layout.NEXT_BUCKET_KEY, db=databases[layout.META])
+    writes.next_bucket_number = BucketNumber(int(next_number) if next_number is not None else 1)
+    for key, value in _rows(txn, databases[layout.BUCKETS]):
+        meta = layout.decode_bucket(key, value)
+        writes.buckets[meta.number] = meta
+    for key, value in _rows(txn, databases[layout.TAILS]):
+        number = layout.bucket_number_of(key)
+        _must_be_known(writes, number, "tail record")
+        writes.tails[number] = layout.decode_tail_row(number, value)
+    # Titles repeat: one bytes object for each distinct payload.
+    payloads: dict[Payload, Payload] = {}
+    for key, value in _rows(txn, databases[layout.LOG]):
+        number, seq = layout.split_seq_key(key)
+        _must_be_known(writes, number, "record")
+        event = decode_record(number, value, f"Record {seq} of bucket number {number}")
+        payload = payloads.setdefault(event.payload, event.payload)
+        writes.put_record(number, Event(seq, event.start_us, event.duration_us, payload))
+    for key, value in _rows(txn, databases[layout.SEGMENT_INDEX]):
+        number = layout.split_seq_key(key)[0]
+        _must_be_known(writes, number, "segment")
+        writes.put_segment(number, SegmentWrite(layout.decode_entry(key, value)))
+    for key, value in _rows(txn, databases[layout.SETTINGS]):
+        writes.settings[key.decode()] = layout.without_checksum(key, value, f"The setting {key.decode()!r}")
+    missing = [number for number in writes.buckets if number not in writes.tails]
+    if missing:
+        raise DataDamaged(f"The tail record of bucket number {missing[0]}")
+    clean = txn.get(layout.CLEAN_KEY, db=databases[layout.META]) == b"1"
+    return Recovered(writes, int(txn.id()), clean)
+
+
+def _rows(txn: lmdb.Transaction, database: lmdb._Database) -> Iterator[tuple[bytes, bytes]]:
+    """All keys and values of a sub-database, in the order of the keys."""
+    for key, value in txn.cursor(database):
+        yield bytes(key), bytes(value)
+
+
+def _must_be_known(writes: WriteSet, number: BucketNumber, what: str) -> None:
+    if number not in writes.buckets:
+        raise DataDamaged(f"The bucket table: a {what} of bucket number {number}, which is not in it,")

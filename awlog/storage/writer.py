@@ -1,0 +1,145 @@
+"""A write set -> one LMDB transaction with one sync. Runs in the committer's thread; nothing else writes.
+
+A merged heartbeat writes one row of `tails`, a tree of one page for dozens of buckets, whatever the history: that is why
+the tail record has a table of its own and is not in `log`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from awlog.log.record import encode_record
+from awlog.log.segment import encode_segment
+from awlog.log.write_set import SegmentWrite, WriteSet
+from awlog.model.errors import Busy, InsufficientStorage, Unavailable
+from awlog.model.event import BucketNumber, Event, Seq
+from awlog.storage import layout
+from awlog.storage.environment import Environment
+
+# On a full disk LMDB's commit fails as EIO as often as with ENOSPC; less free space than this is taken for the cause.
+_FULL_BELOW_BYTES: Final = 1 << 20
+_FULL_TEXTS: Final = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+class MapFull(Exception):
+    """The map is too small for this commit, which left nothing behind: grow the environment and commit again."""
+
+
+class Writer:
+    """Commits write sets. Committer thread only."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._marked_unclean = False
+
+    def commit(self, writes: WriteSet) -> int:
+        """Makes the write set durable: when this returns it has been synced. Gives the transaction's number.
+
+        About 0.3 ms for one record, 1.2 µs for each of a thousand. Raises MapFull, InsufficientStorage or Unavailable;
+        then nothing of it is kept, and after the latter two the environment must be opened anew.
+        """
+        environment = self._environment
+        try:
+            with environment.lmdb.begin(write=True) as txn:
+                if not self._marked_unclean:
+                    txn.put(layout.CLEAN_KEY, b"0", db=environment.databases[layout.META])
+                _put_all(txn, environment, writes)
+                txn_id = int(txn.id())
+        except lmdb.MapFullError:
+            raise MapFull from None
+        except lmdb.Error as error:
+            raise _busy(error, environment.data_dir) from error
+        self._marked_unclean = True
+        return txn_id
+
+    def mark_clean(self) -> None:
+        """The last commit before a clean stop. A store that cannot take it is simply not marked."""
+        try:
+            with self._environment.lmdb.begin(write=True) as txn:
+                txn.put(layout.CLEAN_KEY, b"1", db=self._environment.databases[layout.META])
+        except lmdb.Error:
+            pass
+
+
+def _busy(error: lmdb.Error, data_dir: Path) -> Busy:
+    try:
+        full = shutil.disk_usage(data_dir).free < _FULL_BELOW_BYTES
+    except OSError:
+        full = False
+    if full or any(text in str(error) for text in _FULL_TEXTS):
+        return InsufficientStorage(
+            "The disk is full: nothing of this write was kept, reads go on. Make room and retry."
+        )
+    return Unavailable("The disk refused this write: nothing of it was kept, reads go on. See the server's log; retry.")
+
+
+def _put_all(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) -> None:
+    databases = environment.databases
+    if writes.next_bucket_number is not None:
+        txn.put(layout.NEXT_BUCKET_KEY, str(writes.next_bucket_number).encode(), db=databases[layout.META])
+    for number, meta in writes.buckets.items():
+        if meta is None:
+            _drop_bucket(txn, environment, number)
+        else:
+            txn.put(layout.bucket_key(number), layout.encode_bucket(meta), db=databases[layout.BUCKETS])
+    tails = databases[layout.TAILS]
+    for number, row in writes.tails.items():
+        txn.put(layout.bucket_key(number), layout.encode_tail_row(number, row), db=tails)
+    log = databases[layout.LOG]
+    for number, records in writes.records.items():
+        _put_records(txn, log, number, records)
+    for number, segments in writes.segments.items():
+        for first_seq, segment in segments.items():
+            _put_segment(txn, environment, number, first_seq, segment)
+    settings = databases[layout.SETTINGS]
+    for key, value in writes.settings.items():
+        encoded = key.encode()
+        if value is None:
+            txn.delete(encoded, db=settings)
+        else:
+            txn.put(encoded, layout.with_checksum(encoded, value), db=settings)
+
+
+def _put_records(
+    txn: lmdb.Transaction, log: lmdb._Database, number: BucketNumber, records: dict[Seq, Event | None]
+) -> None:
+    for seq, event in records.items():
+        key = layout.seq_key(number, seq)
+        if event is None:
+            txn.delete(key, db=log)
+        else:
+            txn.put(key, encode_record(number, event), db=log)
+
+
+def _put_segment(
+    txn: lmdb.Transaction, environment: Environment, number: BucketNumber, first_seq: Seq, segment: SegmentWrite | None
+) -> None:
+    key = layout.seq_key(number, first_seq)
+    segments, index = environment.databases[layout.SEGMENTS], environment.databases[layout.SEGMENT_INDEX]
+    if segment is None:
+        txn.delete(key, db=segments)
+        txn.delete(key, db=index)
+        return
+    sealed = segment.sealed
+    if sealed is None:
+        assert segment.columns is not None, "a segment to write has its bytes or its columns"
+        sealed = encode_segment(segment.columns, first_seq)
+    txn.put(key, sealed, db=segments)
+    txn.put(key, layout.encode_entry(number, segment.entry), db=index)
+
+
+def _drop_bucket(txn: lmdb.Transaction, environment: Environment, number: BucketNumber) -> None:
+    prefix = layout.bucket_key(number)
+    txn.delete(prefix, db=environment.databases[layout.BUCKETS])
+    txn.delete(prefix, db=environment.databases[layout.TAILS])
+    for name in (layout.LOG, layout.SEGMENTS, layout.SEGMENT_INDEX):
+        with txn.cursor(db=environment.databases[name]) as cursor:
+            found = cursor.set_range(prefix)
+            while found and cursor.key()[: len(prefix)] == prefix:
+                found = cursor.delete() and bool(cursor.key())
