@@ -95,7 +95,7 @@ _CONFIG = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="AWLOG_CONFIG",
     callback=_read_config,
-    is_eager=True,
+    # Not eager, like --testing, which it asks for; and declared before the options that it gives defaults to.
     help=f"TOML file with these settings (data_dir, host, ...).  [default: {_CONFIG_FILE.name} where `awlog paths` says]",
 )
 _DATA_DIR = click.option(
