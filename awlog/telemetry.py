@@ -40,7 +40,7 @@ def set_up(log_format: LogFormat, level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # What libraries say goes the same way; aiohttp's own records name request lines, so only its warnings are taken.
+    # What libraries say goes the same way, but not aiohttp's: its records quote what is no valid HTTP, tokens and all.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -48,6 +48,7 @@ def set_up(log_format: LogFormat, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
 
 
 def newest_records() -> list[dict[str, Any]]:

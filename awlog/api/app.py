@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 
 from awlog.api import info, pages
-from awlog.api.call import Call
+from awlog.api.call import BrokenOff, Call
 from awlog.api.configuration import ApiSettings
 from awlog.api.failures import body_of, status_of
 from awlog.api.guard import Guard
@@ -30,16 +30,21 @@ class App:
         self._api_page = info.describe_api(ROUTES)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.version < HttpVersion10:  # HTTP/0.9 has no status to refuse it with
+            return _hang_up(request)
         target, _, query_text = request.raw_path.partition("#")[0].partition("?")
         call = Call(request, self._engine, self._settings, query_text)
         try:
             return await self._answer(call, target)
         except AwlogError as error:
             return _failed(call, error)
-        except (ConnectionError, TimeoutError):  # the client is gone, or does not read: nobody is left to answer
-            if request.transport is not None:
-                request.transport.abort()
-            raise
+        except (
+            ConnectionError,
+            TimeoutError,
+        ) as error:  # the client is gone, or does not read: nobody is left to answer
+            if isinstance(error, BrokenOff):
+                _log.error("an answer was broken off", error=str(error))
+            return _hang_up(request)
         except Exception:  # noqa: BLE001 - the edge: a mistake of ours must not show its inside
             _log.exception("a request failed", method=request.method)
             headers = {"Connection": "close"}
@@ -74,6 +79,13 @@ class App:
         if method == "OPTIONS":
             return web.Response(headers={**call.headers, "Allow": route.allowed})
         return await route.handler(method)(call)
+
+
+def _hang_up(request: web.BaseRequest) -> web.Response:
+    """Closes the connection; the response goes nowhere."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=408)
 
 
 def _path_of(target: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -11,11 +12,15 @@ from aiohttp import web
 
 from awlog.api.configuration import BODY_SILENCE_S, SLOW_READER_S, ApiSettings
 from awlog.engine.engine import Engine
-from awlog.model.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from awlog.model.errors import AwlogError, BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 
 # An answer shorter than this is sent whole, with its length; a longer one is streamed.
 _WHOLE_BYTES_MAX: Final = 256 * 1024
 JSON_TYPE: Final = "application/json"
+
+
+class BrokenOff(ConnectionError):
+    """An answer cannot be finished; the connection is closed, so that nobody takes a part for the whole."""
 
 
 class Call:
@@ -61,8 +66,11 @@ class Call:
         if "Expect" in request.headers:
             await self._continue()
         content = request.content
-        if content.is_eof() and length == 0:
-            return b""
+        if content.is_eof() and (length or 0) <= bytes_max:  # all of it came with the headers, or soon after
+            whole = content.read_nowait(-1)
+            if len(whole) > bytes_max:
+                raise _too_large(bytes_max, setting)
+            return whole
         parts: list[bytes] = []
         received_bytes = 0
         try:
@@ -90,7 +98,7 @@ class Call:
         return web.Response(body=body, status=status, content_type=JSON_TYPE, headers=self.headers)
 
     async def stream(
-        self, chunks: AsyncIterator[bytes], extra_headers: dict[str, str] | None = None
+        self, chunks: AsyncGenerator[bytes], extra_headers: dict[str, str] | None = None
     ) -> web.StreamResponse:
         """JSON in chunks: sent whole if it is short, else as it comes, in flat memory.
 
@@ -98,24 +106,28 @@ class Call:
         broken off, so that nobody takes a part for the whole.
         """
         headers = {**self.headers, **(extra_headers or {})}
-        held = bytearray()
-        async for chunk in chunks:
-            held += chunk
-            if len(held) > _WHOLE_BYTES_MAX:
-                break
-        else:
-            return web.Response(body=bytes(held), content_type=JSON_TYPE, headers=headers)
-        response = web.StreamResponse(headers=headers)
-        response.content_type = JSON_TYPE
-        if self.request.method == "HEAD":
+        async with aclosing(chunks):
+            held = bytearray()
+            async for chunk in chunks:
+                held += chunk
+                if len(held) > _WHOLE_BYTES_MAX:
+                    break
+            else:
+                return web.Response(body=bytes(held), content_type=JSON_TYPE, headers=headers)
+            response = web.StreamResponse(headers=headers)
+            response.content_type = JSON_TYPE
+            if self.request.method == "HEAD":
+                return response
+            await response.prepare(self.request)
+            try:
+                await response.write(held)
+                async for chunk in chunks:
+                    async with asyncio.timeout(SLOW_READER_S):
+                        await response.write(chunk)
+            except AwlogError as error:
+                raise BrokenOff(str(error)) from error
+            await response.write_eof()
             return response
-        await response.prepare(self.request)
-        await response.write(held)
-        async for chunk in chunks:
-            async with asyncio.timeout(SLOW_READER_S):
-                await response.write(chunk)
-        await response.write_eof()
-        return response
 
 
 def is_json(content_type: str) -> bool:

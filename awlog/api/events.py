@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
@@ -16,6 +17,8 @@ from awlog.model.errors import BadRequest, NoSuchEvent, NotFound
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_query_timestamp
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
+# No bucket holds more events than this.
+_ALL: Final = 1 << 32
 # From this length on a body is decoded in a thread, so that nobody waits for it.
 LARGE_BODY_BYTES: Final = 256 * 1024
 
@@ -28,12 +31,13 @@ async def read_events(call: Call) -> web.StreamResponse:
     return await call.stream(_as_list(chunks))
 
 
-async def _as_list(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _as_list(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     opening = b"["
-    async for chunk in chunks:
-        yield opening
-        yield chunk
-        opening = b","
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield opening
+            yield chunk
+            opening = b","
     yield b"[]" if opening == b"[" else b"]"
 
 
@@ -100,4 +104,4 @@ def _limit(text: str | None) -> int | None:
     if _INTEGER.fullmatch(text) is None:
         raise BadRequest("`limit` must be an integer; -1 means all")
     count_max = int(text)
-    return None if count_max < 0 else count_max
+    return count_max if 0 <= count_max < _ALL else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -20,6 +21,22 @@ _BUILT_IN_PAGE: Final = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>awlog</title>"
     "<p>awlog is recording. Its API is described at <a href=/api/>/api/</a>."
 )
+# What a web UI is made of, so that it does not depend on the system's tables: a module script needs a JavaScript type.
+_CONTENT_TYPES: Final = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".mjs": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".ttf": "font/ttf",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+}
 # ActivityWatch's web UI leaves a service worker at its origin that goes on showing the old pages; this one removes it.
 _SERVICE_WORKER: Final = """\
 self.addEventListener('install', () => self.skipWaiting());
@@ -75,4 +92,6 @@ def _file(root: Path, segments: list[str]) -> web.StreamResponse:
         raise nothing from None
     forever = _HASHED.search(found.name) is not None
     caching = "public, max-age=31536000, immutable" if forever else "no-cache"
-    return web.FileResponse(found, headers={"Cache-Control": caching, "X-Content-Type-Options": "nosniff"})
+    content_type = _CONTENT_TYPES.get(found.suffix.lower()) or guess_type(found.name)[0] or "application/octet-stream"
+    headers = {"Cache-Control": caching, "Content-Type": content_type, "X-Content-Type-Options": "nosniff"}
+    return web.FileResponse(found, headers=headers)

@@ -72,7 +72,9 @@ class ImportedBucketBody(Struct):
 
 
 class ImportBody(Struct):
-    buckets: dict[str, ImportedBucketBody]
+    """Each bucket is decoded on its own, so that an error can name it."""
+
+    buckets: dict[str, Raw]
 
 
 EVENTS: Final = msgspec.json.Decoder(EventBody | list[EventBody])
@@ -80,6 +82,7 @@ HEARTBEAT: Final = msgspec.json.Decoder(UnnumberedEventBody)
 CREATE_BUCKET: Final = msgspec.json.Decoder(CreateBucketBody)
 UPDATE_BUCKET: Final = msgspec.json.Decoder(UpdateBucketBody)
 IMPORT: Final = msgspec.json.Decoder(ImportBody)
+IMPORTED_BUCKET: Final = msgspec.json.Decoder(ImportedBucketBody)
 ANY_VALUE: Final = msgspec.json.Decoder(Raw)
 
 

@@ -55,10 +55,11 @@ def serve(**values: Any) -> None:
     os.umask(0o077)  # whatever is made from here on is the owner's alone
     _raise_open_files_limit()
     prepare_directory(config.data_dir)
-    with DirectoryLock(config.data_dir):
+    with DirectoryLock(config.data_dir) as lock:
         sockets = _listen(config)
         identity = create_if_new(config.data_dir)
-        rehearse(config.data_dir, lambda: _rehearsal(config))
+        inherited = [lock.release, *(listening.close for listening in sockets)]
+        rehearse(config.data_dir, lambda: _rehearsal(config), let_go=lambda: [let_go() for let_go in inherited])
         environment = Environment(config.data_dir)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
@@ -39,6 +39,11 @@ class Batch:
         self.writes = WriteSet()
         self.waiting: list[tuple[asyncio.Future[Any], Outcome]] = []
 
+    def refuse(self, error: Busy) -> None:
+        """Gives each that waits an error of its own."""
+        for future, _ in self.waiting:
+            _give(future, type(error)(str(error)))
+
 
 class Committer:
     """Owns the batches and the committing thread. All methods are for the loop's thread.
@@ -46,7 +51,8 @@ class Committer:
     commit       runs in the thread; raises MapFull, Busy
     on_durable   takes a committed write set and its transaction number into the durable state
     on_failed    puts the state back to what is on the disk; raises Busy if that cannot be read
-    on_map_full  makes room; the same batch is then committed again
+    on_map_full  makes room, and the same batch is committed again; raises Busy if there is none
+    before_commit  is called while nothing is in flight, before something is
     """
 
     def __init__(
@@ -55,12 +61,14 @@ class Committer:
         *,
         on_durable: Callable[[WriteSet, int], None],
         on_failed: Callable[[], None],
-        on_map_full: Callable[[], Any],
+        on_map_full: Callable[[], Awaitable[None]],
+        before_commit: Callable[[], None],
     ) -> None:
         self._commit = commit
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._on_map_full = on_map_full
+        self._before_commit = before_commit
         self._loop = asyncio.get_running_loop()
         self._open = Batch()
         self._in_flight: Batch | None = None
@@ -108,22 +116,30 @@ class Committer:
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def fail_all(self, error: Busy) -> None:
-        """Refuses all that waits, because what it was decided on is no longer there, and starts over from the disk."""
-        batches = [self._open] if self._in_flight is None else [self._in_flight, self._open]
+    def fail_open(self, error: Busy) -> None:
+        """Refuses the open batch: what it was decided on is not what the staged state holds now. O(batch)."""
+        failed, self._open = self._open, Batch()
+        failed.refuse(error)
+
+    def in_flight_writes(self) -> WriteSet | None:
+        return None if self._in_flight is None else self._in_flight.writes
+
+    def _fail_all(self, error: Busy) -> None:
+        """After a failed commit: refuses it and what was decided on it, and starts over from the disk."""
+        failed = [self._open] if self._in_flight is None else [self._in_flight, self._open]
         self._open, self._in_flight = Batch(), None
         try:
             self._on_failed()
         except Busy as worse:
             error = worse
-        for batch in batches:
-            for future, _ in batch.waiting:
-                _give(future, type(error)(str(error)))
+        for batch in failed:
+            batch.refuse(error)
         self._wake_settled()
 
     def _begin(self) -> None:
         self._begin_scheduled = False
         if self._in_flight is None and self._open.writes:
+            self._before_commit()
             self._in_flight, self._open = self._open, Batch()
             self._jobs.put(self._in_flight.writes)
 
@@ -148,7 +164,7 @@ class Committer:
             return
         if error is not None:
             _log.error("commit failed", error=str(error.__cause__ or error), refused=len(done.waiting))
-            self.fail_all(error if isinstance(error, Busy) else Unavailable("The write could not be made durable."))
+            self._fail_all(error if isinstance(error, Busy) else Unavailable("The write could not be made durable."))
             return
         self._in_flight = None
         self._wake_settled()  # before the next commit begins: readers then run before it can settle
@@ -158,8 +174,13 @@ class Committer:
             _give(future, outcome)
 
     async def _grow_and_retry(self, done: Batch) -> None:
-        await self._on_map_full()
-        self._jobs.put(done.writes)
+        try:
+            await self._on_map_full()
+        except Busy as error:
+            _log.error("the store cannot grow", error=str(error))
+            self._fail_all(error)
+        else:
+            self._jobs.put(done.writes)
 
     def _wake_settled(self) -> None:
         waiters, self._settle_waiters = self._settle_waiters, []

@@ -8,7 +8,7 @@ and the encoding of segments, run in threads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from awlog.log.state import BucketState, LoadSegment, State
 from awlog.log.write_set import WriteSet
 from awlog.model.bucket import BucketMeta
 from awlog.model.commands import Command, CreateBucket, ImportBuckets, InsertEvents, NewEvent, SealedBeforehand
-from awlog.model.errors import AwlogError, Busy, Damaged, DataDamaged, NoSuchEvent, Unavailable
+from awlog.model.errors import AwlogError, Busy, Damaged, DataDamaged, InsufficientStorage, NoSuchEvent, Unavailable
 from awlog.model.event import BucketNumber, seq_in_bucket
 from awlog.model.facts import RecordsSealed
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
@@ -71,12 +71,18 @@ class Engine:
     """Opens on a prepared environment; owns the committer, the upkeep and the segment cache until `close`."""
 
     def __init__(
-        self, environment: Environment, *, clock: Clock = system_clock, cache_bytes: int = CACHE_BYTES
+        self,
+        environment: Environment,
+        *,
+        clock: Clock = system_clock,
+        cache_bytes: int = CACHE_BYTES,
+        open_writer: Callable[[Environment], Writer] = Writer,
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
         self.clock = clock
         self._environment = environment
-        self._writer = Writer(environment)
+        self._open_writer = open_writer
+        self._writer = open_writer(environment)
         self._cache = SegmentCache(cache_bytes)
         self._staged = State()
         self._durable = State()
@@ -92,6 +98,7 @@ class Engine:
             on_durable=self._take_durable,
             on_failed=self._start_over,
             on_map_full=self._grow,
+            before_commit=self._grow_in_time,
         )
         self._upkeep = Upkeep(self._seal_oldest)
         for bucket in self._durable.buckets():
@@ -111,8 +118,8 @@ class Engine:
 
         O(1) for a heartbeat. The future raises Refused, Busy, Damaged; cancelling it does not take the command back.
         """
-        if self._broken is not None:
-            self._try_to_recover()
+        if self._is_broken():
+            return self._committer.join(self._broken)
         try:
             decision = decide(self._staged, command, self._load_staged)
         except AwlogError as refusal:
@@ -141,9 +148,13 @@ class Engine:
             for fact in decision.facts:
                 apply(self._staged, fact, writes, self._load_staged)
         except DataDamaged as damage:
-            # The staged state may hold half of the facts. Everything that waits was decided on it.
+            # The staged state may hold some of the facts, and the open batch was decided on it: both are made anew.
             _log.error("a write met damaged history", where=damage.where)
-            self._committer.fail_all(Unavailable("A write met damaged history and took this one with it; retry."))
+            self._staged = self._durable.copy()
+            in_flight = self._committer.in_flight_writes()
+            if in_flight is not None:
+                self._staged.absorb(in_flight)
+            self._committer.fail_open(Unavailable("Another write met damaged history and took this one along; retry."))
             return self._committer.join(damage)
         return self._committer.join(decision.answer)
 
@@ -151,11 +162,11 @@ class Engine:
         """Moves the oldest records of a bucket into a segment, which is encoded off the loop. Durable when it returns."""
         bucket = self._durable.numbered(bucket_number)
         events = records_to_seal(bucket.head) if bucket is not None else []
-        if not events:
+        if not events or self._is_broken():
             return
         run = await asyncio.to_thread(seal, events)
         staged = self._staged.numbered(bucket_number)
-        if staged is None or any(staged.head.get(event.seq) is not event for event in events):
+        if staged is None or self._is_broken() or any(staged.head.get(event.seq) is not event for event in events):
             return  # an edit came in between; the next commit of this bucket asks again
         fact = RecordsSealed(bucket_number, [event.seq for event in events], run)
         await self._stage(Decision([fact], None))
@@ -183,18 +194,26 @@ class Engine:
         self._broken = Unavailable("The store cannot be read after a failed write; it is tried again. See the log.")
         self._tried_at_s = asyncio.get_running_loop().time()
         try:
-            self._environment.reopen()
-            self._writer = Writer(self._environment)
+            self._environment.start_over()
+            self._writer = self._open_writer(self._environment)
             self._recover()
         except (Busy, Damaged) as error:
             _log.error("the store cannot be read again", error=str(error))
             raise self._broken from error
         self._broken = None
 
-    def _try_to_recover(self) -> None:
-        if asyncio.get_running_loop().time() - self._tried_at_s >= _RETRY_S:
+    def _is_broken(self) -> bool:
+        """Is the store unreadable after a failed write? If so it is tried again, at most once a second."""
+        if self._broken is not None and asyncio.get_running_loop().time() - self._tried_at_s >= _RETRY_S:
             with suppress(Busy):
                 self._start_over()
+        return self._broken is not None
+
+    def _grow_in_time(self) -> None:
+        """Doubles the map when it is half full and nobody is reading, so that nobody has to wait for it later."""
+        if self._environment.reader_count == 0 and self._environment.wants_growth():
+            with suppress(InsufficientStorage):
+                self._environment.grow()
 
     async def _grow(self) -> None:
         """Doubles LMDB's map when no snapshot is open; new ones wait."""
@@ -246,7 +265,7 @@ class Engine:
 
     async def read_json(
         self, bucket_id: str, start_us: Micros, end_us: Micros, *, count_max: int | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The events that meet [start_us, end_us], cut to it, newest first: chunks of JSON joined by commas.
 
         The bucket is looked up at the first step, which raises NoSuchBucket. Flat memory; gives way to others between
@@ -276,16 +295,18 @@ class Engine:
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[LoadSegment]:
         """A loader of segments as of the durable state at this moment, which the caller takes before it awaits."""
-        if self._broken is not None:
-            self._try_to_recover()
-        if self._broken is not None:
+        if self._is_broken():
+            assert self._broken is not None
             raise self._broken
         await self._may_read.wait()
-        with self._environment.reading() as txn:
-            # A commit is visible to new transactions shortly before it settles in memory.
-            while txn.id() != self._durable_txn_id:
-                await self._committer.settled()
-            yield lambda number, entry: self._load(number, entry, txn)
+        try:
+            with self._environment.reading() as txn:
+                # A commit is visible to new transactions shortly before it settles in memory.
+                while txn.id() != self._durable_txn_id:
+                    await self._committer.settled()
+                yield lambda number, entry: self._load(number, entry, txn)
+        except lmdb.Error as error:  # the environment was opened anew after a failed write
+            raise Unavailable("The store was opened anew in the middle of this read; retry.") from error
 
     def _load(self, number: BucketNumber, entry: SegmentEntry, txn: lmdb.Transaction) -> Columns:
         columns = self._cache.get(number, entry)

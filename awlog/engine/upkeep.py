@@ -44,3 +44,5 @@ class Upkeep:
                 await self._seal(bucket_number)
             except AwlogError as error:
                 _log.warning("sealing was put off", bucket_number=bucket_number, error=str(error))
+            except Exception:  # noqa: BLE001 - one bucket's trouble must not end the upkeep of all
+                _log.exception("sealing failed", bucket_number=bucket_number)

@@ -94,7 +94,7 @@ def _bucket(state: State, bucket_number: BucketNumber) -> BucketState:
 
 
 def _note_tail(bucket: BucketState, writes: WriteSet) -> None:
-    writes.tails[bucket.number] = TailRow(bucket.next_seq, bucket.tail)
+    writes.tails[bucket.number] = TailRow(bucket.next_seq, bucket.next_revision, bucket.tail)
 
 
 def _place(bucket: BucketState, event: Event, writes: WriteSet) -> None:
@@ -129,12 +129,24 @@ def _append_many(bucket: BucketState, fact: EventsAppended, writes: WriteSet) ->
 
 
 def _put_run(bucket: BucketState, run: SealedRun, writes: WriteSet) -> None:
+    assert bucket.index.get(run.first_seq) is None, "each event lives in one place, so its seq keys one segment"
     entry = SegmentEntry(
-        run.first_seq, run.last_seq, run.count, run.min_start_us, run.max_start_us, run.max_end_us, revision=0
+        run.first_seq,
+        run.last_seq,
+        run.count,
+        run.min_start_us,
+        run.max_start_us,
+        run.max_end_us,
+        bucket.next_revision,
     )
-    assert bucket.index.get(entry.first_seq) is None, "each event lives in one place, so its seq keys one segment"
-    bucket.index.put(entry)
-    writes.put_segment(bucket.number, SegmentWrite(entry, run.segment))
+    _put_segment(bucket, SegmentWrite(entry, sealed=run.segment), writes)
+
+
+def _put_segment(bucket: BucketState, segment: SegmentWrite, writes: WriteSet) -> None:
+    bucket.next_revision += 1
+    bucket.index.put(segment.entry)
+    writes.put_segment(bucket.number, segment)
+    _note_tail(bucket, writes)
 
 
 def _replace(bucket: BucketState, event: Event, writes: WriteSet, load: LoadSegment) -> None:
@@ -157,8 +169,14 @@ def _replace(bucket: BucketState, event: Event, writes: WriteSet, load: LoadSegm
 
 def _delete(bucket: BucketState, seq: Seq, writes: WriteSet, load: LoadSegment) -> None:
     if bucket.tail is not None and bucket.tail.seq == seq:
-        bucket.tail = None
-        _promote(bucket, writes, load)
+        youngest, home = youngest_but_the_tail(bucket, load)
+        if home is not None:
+            entry, columns, row = home
+            _rewrite(bucket, entry, _without(columns, row), writes)
+        elif youngest is not None:
+            bucket.head.remove(youngest.seq)
+            writes.drop_record(bucket.number, youngest.seq)
+        bucket.tail = youngest
         _note_tail(bucket, writes)
     elif bucket.head.get(seq) is not None:
         bucket.head.remove(seq)
@@ -170,8 +188,10 @@ def _delete(bucket: BucketState, seq: Seq, writes: WriteSet, load: LoadSegment) 
         _rewrite(bucket, entry, _without(columns, row), writes)
 
 
-def _promote(bucket: BucketState, writes: WriteSet, load: LoadSegment) -> None:
-    """Makes the youngest event that is left the tail record; it leaves the head, or the segment it was sealed in."""
+def youngest_but_the_tail(
+    bucket: BucketState, load: LoadSegment
+) -> tuple[Event | None, tuple[SegmentEntry, Columns, int] | None]:
+    """The event that becomes the tail record if that goes, and where it is sealed, if it is. Raises DataDamaged."""
     youngest = bucket.head.youngest()
     home: tuple[SegmentEntry, Columns, int] | None = None
     latest_us = max((entry.max_start_us for entry in bucket.index), default=None)
@@ -182,15 +202,7 @@ def _promote(bucket: BucketState, writes: WriteSet, load: LoadSegment) -> None:
             event = columns.event(row)
             if youngest is None or event.younger_than(youngest):
                 youngest, home = event, (entry, columns, row)
-    if youngest is None:
-        return
-    if home is not None:
-        entry, columns, row = home
-        _rewrite(bucket, entry, _without(columns, row), writes)
-    else:
-        bucket.head.remove(youngest.seq)
-        writes.drop_record(bucket.number, youngest.seq)
-    bucket.tail = youngest
+    return youngest, home
 
 
 def _without(columns: Columns, row: int) -> Columns:
@@ -224,7 +236,6 @@ def _rewrite(bucket: BucketState, entry: SegmentEntry, columns: Columns, writes:
         min_start_us=Micros(int(columns.start_us.min())),
         max_start_us=Micros(int(columns.start_us.max())),
         max_end_us=Micros(int(columns.end_us.max())),
-        revision=entry.revision + 1,
+        revision=bucket.next_revision,
     )
-    bucket.index.put(rewritten)
-    writes.put_segment(bucket.number, SegmentWrite(rewritten, columns=columns))
+    _put_segment(bucket, SegmentWrite(rewritten, columns=columns), writes)

@@ -10,6 +10,7 @@ from typing import NamedTuple, assert_never
 
 import msgspec
 
+from awlog.log.apply import youngest_but_the_tail
 from awlog.log.sealing import moved, seal_new
 from awlog.log.segment import SEGMENT_EVENTS
 from awlog.log.state import BucketState, LoadSegment, State
@@ -84,6 +85,7 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
             seq = seq_in_bucket(bucket.number, command.wire_id)
             if seq is None or bucket.find(seq, load) is None:
                 return Decision([], answer=False)
+            _check_tail_can_go(bucket, seq, load)
             return Decision([EventDeleted(bucket.number, seq)], answer=True)
         case ImportBuckets():
             return _import(state, command, load)
@@ -143,6 +145,7 @@ def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> De
     for sent in command.events:
         seq = None if sent.wire_id is None else seq_in_bucket(bucket.number, sent.wire_id)
         if seq is not None and (seq in replaced or bucket.find(seq, load) is not None):
+            _check_tail_can_go(bucket, seq, load)
             replaced[seq] = Event(seq, sent.start_us, sent.duration_us, sent.payload)
         else:
             seq = _seq(next_seq)
@@ -152,6 +155,12 @@ def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> De
         seqs.append(seq)
     facts = [*(EventReplaced(bucket.number, event) for event in replaced.values()), *appended]
     return Decision(facts, Stored(bucket.number, [replaced.get(seq) or new[seq] for seq in seqs]))
+
+
+def _check_tail_can_go(bucket: BucketState, seq: Seq, load: LoadSegment) -> None:
+    """Raises DataDamaged if the tail record is to go and the segment with its heir cannot be read."""
+    if bucket.tail is not None and bucket.tail.seq == seq:
+        youngest_but_the_tail(bucket, load)
 
 
 def _append(

@@ -12,7 +12,7 @@ from awlog.model.times import Micros
 
 
 class SegmentEntry(Struct, frozen=True):
-    """What is known of a sealed segment. `first_seq`, its key, is the least seq in it; `revision` counts rewritings."""
+    """What is known of a sealed segment. `first_seq`, its key, is the least seq in it; `revision` is never given twice."""
 
     first_seq: Seq
     last_seq: Seq

@@ -30,11 +30,13 @@ class BucketState:
     lives in one place: it is the tail record, a record of the head, or in one segment.
     """
 
-    __slots__ = ("head", "index", "meta", "next_seq", "tail")
+    __slots__ = ("head", "index", "meta", "next_revision", "next_seq", "tail")
 
     def __init__(self, meta: BucketMeta) -> None:
         self.meta = meta
         self.next_seq = Seq(1)
+        # Each segment that is written gets the next one, so that two contents never look alike to a cache.
+        self.next_revision = 1
         self.tail: Event | None = None
         self.head = Head()
         self.index = SegmentIndex()
@@ -42,6 +44,15 @@ class BucketState:
     @property
     def number(self) -> BucketNumber:
         return self.meta.number
+
+    def copy(self) -> BucketState:
+        """A bucket that can be changed apart from this one. O(records and segments); events and entries are shared."""
+        copied = BucketState(self.meta)
+        copied.next_seq, copied.next_revision, copied.tail = self.next_seq, self.next_revision, self.tail
+        copied.head.put_all(self.head)
+        for entry in self.index:
+            copied.index.put(entry)
+        return copied
 
     def start_us(self) -> Micros | None:
         """The least start of the events held now. O(1)."""
@@ -108,6 +119,15 @@ class State:
     def numbered(self, bucket_number: BucketNumber) -> BucketState | None:
         return self._by_number.get(bucket_number)
 
+    def copy(self) -> State:
+        """A state that can be changed apart from this one."""
+        copied = State()
+        copied.next_bucket_number = self.next_bucket_number
+        copied.settings = dict(self.settings)
+        for bucket in self._by_id.values():
+            copied._by_id[bucket.meta.id] = copied._by_number[bucket.number] = bucket.copy()
+        return copied
+
     def add_bucket(self, meta: BucketMeta) -> BucketState:
         assert meta.id not in self._by_id, "a bucket id names one bucket"
         assert meta.number not in self._by_number, "a bucket number is given once"
@@ -131,7 +151,7 @@ class State:
                 bucket.meta = meta
         for number, row in writes.tails.items():
             bucket = self._by_number[number]
-            bucket.next_seq, bucket.tail = row.next_seq, row.tail
+            bucket.next_seq, bucket.next_revision, bucket.tail = row.next_seq, row.next_revision, row.tail
         for number, records in writes.records.items():
             _absorb_records(self._by_number[number].head, records)
         for number, segments in writes.segments.items():

@@ -15,9 +15,10 @@ from awlog.model.event import BucketNumber, Event, Seq
 
 
 class TailRow(Struct, frozen=True, gc=False):
-    """What a heartbeat changes: the tail record, and the seq that the next new event gets."""
+    """What a heartbeat changes: the tail record; and the numbers that the next new event and segment get."""
 
     next_seq: Seq
+    next_revision: int
     tail: Event | None
 
 

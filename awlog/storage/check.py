@@ -64,10 +64,10 @@ def check(environment: Environment, progress: Progress = lambda _done, _all: Non
             recovered = read_all(txn, environment).writes
             state = State()
             state.absorb(recovered)
+            _check_segment_keys(txn, environment, state, report)
         except (AwlogError, KeyError, AssertionError, ValueError) as error:
             report.problems.append(str(error) or type(error).__name__)
             return report
-        _check_segment_keys(txn, environment, state, report)
         segments_all = sum(len(bucket.index) for bucket in state.buckets())
         segments_done = 0
         digest = _settings_digest(recovered)
@@ -135,8 +135,10 @@ def _check_bucket(bucket: BucketState, parts: list[Columns], report: Report) -> 
     if bucket.tail is None and (recent or parts):
         report.problems.append(f"{name}: it has events, but no tail record")
     if bucket.tail is not None:
-        if any(event.younger_than(bucket.tail) for event in recent) or any(
-            (part.start_us > bucket.tail.start_us).any() for part in parts
+        tail = bucket.tail
+        if any(event.younger_than(tail) for event in recent) or any(
+            ((part.start_us > tail.start_us) | ((part.start_us == tail.start_us) & (part.seq > tail.seq))).any()
+            for part in parts
         ):
             report.problems.append(f"{name}: the tail record is not the youngest event")
         recent.append(bucket.tail)

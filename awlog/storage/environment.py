@@ -8,7 +8,6 @@ would break a promise.
 from __future__ import annotations
 
 import os
-import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Final
 
 import lmdb
 
-from awlog.model.errors import CannotStart, FormatTooNew, Unavailable
+from awlog.model.errors import CannotStart, FormatTooNew, InsufficientStorage, Unavailable
 from awlog.storage import layout
 from awlog.storage.identity import Identity, new_device_id, read_identity, sync_directory, write_identity
 
@@ -26,10 +25,6 @@ DATA_FILE: Final = "data.mdb"
 # The map is address space, not memory and not disk (on Windows it is disk): generous, and doubled when half full.
 MAP_BYTES: Final = 1 << 28 if sys.platform == "win32" else 1 << 32
 READERS_MAX: Final = 512
-
-_META_PAGES: Final = 2
-_META = struct.Struct("<IIQQ")  # at 16 in a meta page: magic, version, address, map size
-_MAGIC: Final = 0xBEEF_C0DE
 
 
 class Environment:
@@ -59,30 +54,38 @@ class Environment:
                 readonly=self._read_only,
                 create=False,
             )
+        except lmdb.Error as error:
+            raise _cannot_open(self.data_dir, error) from error
+        try:
+            check_format(self.lmdb, self.data_dir)  # before anything is written
             self.lmdb.reader_check()
             self.databases = {
                 name: self.lmdb.open_db(name, create=not self._read_only) for name in layout.SUB_DATABASES
             }
-            with self.lmdb.begin(db=self.databases[layout.META]) as txn:
-                stored = txn.get(layout.FORMAT_KEY)
         except lmdb.Error as error:
-            raise CannotStart(
-                f"The store in {self.data_dir} cannot be opened: {error}. "
-                "Nothing was changed. Keep a copy of the directory, then run `awlog verify --data-dir` on it."
-            ) from error
-        if stored is None:
-            raise CannotStart(
-                f"{self.data_dir / DATA_FILE} is an LMDB file, but not one of awlog's. Nothing was changed."
-            )
-        if int(stored) > layout.FORMAT_VERSION:
-            raise FormatTooNew(int(stored), layout.FORMAT_VERSION)
+            self.lmdb.close()
+            raise _cannot_open(self.data_dir, error) from error
+        except CannotStart:
+            self.lmdb.close()
+            raise
+        self._page_bytes = int(self.lmdb.stat()["psize"])
 
     def close(self) -> None:
         """Ends all transactions and closes. A write transaction must not be open in another thread."""
         self.lmdb.close()
 
-    def reopen(self) -> None:
-        """Closes and opens again: after a failed sync what is in memory proves nothing. Raises Unavailable."""
+    def start_over(self) -> None:
+        """Makes the environment usable again after a failed commit. Raises Unavailable.
+
+        A commit that failed before its meta page leaves LMDB whole, and snapshots go on; after a failed meta page LMDB
+        refuses everything, and the environment is closed, which ends the snapshots, and opened anew.
+        """
+        try:
+            self.lmdb.begin(write=True).abort()
+        except lmdb.Error:
+            self._reopen()
+
+    def _reopen(self) -> None:
         self.lmdb.close()
         self.reader_count = 0
         try:
@@ -108,13 +111,17 @@ class Environment:
     def wants_growth(self) -> bool:
         """Is more than half of the map in use? About 1 µs."""
         info = self.lmdb.info()
-        return bool((info["last_pgno"] + 1) * self.lmdb.stat()["psize"] * 2 > info["map_size"])
+        return bool((info["last_pgno"] + 1) * self._page_bytes * 2 > info["map_size"])
 
     def grow(self) -> None:
-        """Doubles the map. No transaction may be open in this process."""
+        """Doubles the map. No transaction may be open in this process. Raises InsufficientStorage."""
         assert self.reader_count == 0, "growing the map would move it under a reader"
-        self._map_bytes = 2 * int(self.lmdb.info()["map_size"])
-        self.lmdb.set_mapsize(self._map_bytes)
+        map_bytes = 2 * int(self.lmdb.info()["map_size"])
+        try:
+            self.lmdb.set_mapsize(map_bytes)
+        except (lmdb.Error, MemoryError, OverflowError) as error:
+            raise InsufficientStorage(f"The store cannot grow to {map_bytes} bytes of address space") from error
+        self._map_bytes = map_bytes
 
 
 def prepare_directory(data_dir: Path) -> None:
@@ -144,36 +151,66 @@ def create_if_new(data_dir: Path, *, map_bytes: int = MAP_BYTES) -> Identity:
         if identity.format_version > layout.FORMAT_VERSION:
             raise FormatTooNew(identity.format_version, layout.FORMAT_VERSION)
         return identity
-    if size_bytes and not _is_lmdb(data_file):
-        raise CannotStart(f"{data_file} is there, but is no LMDB file. Nothing was changed: move it away, or mend it.")
     # Either nothing is here, or a first start was cut short before the identity was written.
-    environment = lmdb.open(str(data_dir), map_size=max(map_bytes, 2 * size_bytes), max_dbs=16, mode=0o600)
+    if size_bytes and _is_zeros(data_file):
+        os.truncate(data_file, 0)
     try:
-        meta = environment.open_db(layout.META)
-        with environment.begin(db=meta, write=True) as txn:
-            device = txn.get(layout.DEVICE_KEY)
-            if device is None:
-                device = new_device_id().encode()
-                txn.put(layout.DEVICE_KEY, device)
-                txn.put(layout.FORMAT_KEY, str(layout.FORMAT_VERSION).encode())
-                txn.put(layout.CLEAN_KEY, b"1")
-    finally:
-        environment.close()
+        device_id = _create(data_dir, map_bytes)
+    except (lmdb.Error, OSError) as error:
+        raise _cannot_open(data_dir, error) from error
     sync_directory(data_dir)
-    identity = Identity(layout.FORMAT_VERSION, device.decode())
+    identity = Identity(layout.FORMAT_VERSION, device_id)
     write_identity(data_dir, identity)
     return identity
 
 
-def _is_lmdb(data_file: Path) -> bool:
-    """Does one of the two meta pages begin as LMDB's do? A first start that was cut short leaves zeros at most."""
+def _create(data_dir: Path, map_bytes: int) -> str:
+    """Makes the store in one transaction, if it is not there; gives the device's id."""
+    environment = lmdb.open(str(data_dir), map_size=map_bytes, max_dbs=16, mode=0o600)
+    try:
+        if environment.stat()["entries"]:
+            check_format(environment, data_dir)
+        with environment.begin(write=True) as txn:
+            meta = environment.open_db(layout.META, txn=txn)
+            stored = txn.get(layout.DEVICE_KEY, db=meta)
+            if stored is not None:
+                return layout.without_checksum(layout.DEVICE_KEY, bytes(stored), "The device's id").decode()
+            device_id = new_device_id()
+            txn.put(layout.DEVICE_KEY, layout.with_checksum(layout.DEVICE_KEY, device_id.encode()), db=meta)
+            txn.put(layout.NEXT_BUCKET_KEY, layout.with_checksum(layout.NEXT_BUCKET_KEY, b"1"), db=meta)
+            txn.put(layout.FORMAT_KEY, str(layout.FORMAT_VERSION).encode(), db=meta)
+            txn.put(layout.CLEAN_KEY, b"1", db=meta)
+            return device_id
+    finally:
+        environment.close()
+
+
+def check_format(environment: lmdb.Environment, data_dir: Path) -> None:
+    """Reads only. Raises CannotStart if this is not a store of awlog's, FormatTooNew if it is of a newer one."""
+    try:
+        with environment.begin() as txn:
+            stored = txn.get(layout.FORMAT_KEY, db=environment.open_db(layout.META, txn=txn, create=False))
+    except lmdb.NotFoundError:
+        stored = None
+    if stored is None or not bytes(stored).isdigit():
+        raise CannotStart(
+            f"{data_dir / DATA_FILE} is an LMDB file, but not one of awlog's, or its format is damaged. Nothing was changed."
+        )
+    if int(stored) > layout.FORMAT_VERSION:
+        raise FormatTooNew(int(stored), layout.FORMAT_VERSION)
+
+
+def _cannot_open(data_dir: Path, error: Exception) -> CannotStart:
+    return CannotStart(
+        f"The store in {data_dir} cannot be opened: {error}. "
+        "Nothing was changed. Keep a copy of the directory, then run `awlog verify --data-dir` on it."
+    )
+
+
+def _is_zeros(data_file: Path) -> bool:
+    """Is there nothing in it but zeros? Looks no further than the first other byte."""
     with data_file.open("rb") as file:
-        head = file.read(2 * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8192)
-    if not head.strip(b"\0"):
-        return True
-    page_bytes = len(head) // _META_PAGES
-    pages = (head[:page_bytes], head[page_bytes:])
-    return any(len(page) >= 16 + _META.size and _META.unpack_from(page, 16)[0] == _MAGIC for page in pages)
+        return all(not block.strip(b"\0") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def existing(data_dir: Path) -> Path:

@@ -35,7 +35,7 @@ CLEAN_KEY: Final = b"clean"
 
 _BUCKET_KEY: Final = struct.Struct(">I")
 _SEQ_KEY: Final = struct.Struct(">IQ")
-_TAIL_ROW: Final = struct.Struct("<IQ")
+_TAIL_ROW: Final = struct.Struct("<IQI")
 _ENTRY: Final = struct.Struct("<IQIqqqI")
 
 KEY_BYTES_MAX: Final = 511  # LMDB's limit
@@ -48,7 +48,10 @@ def bucket_key(bucket_number: BucketNumber) -> bytes:
 
 
 def bucket_number_of(key: bytes) -> BucketNumber:
-    return BucketNumber(_BUCKET_KEY.unpack_from(key)[0])
+    """Raises DataDamaged if it is no such key."""
+    if len(key) != _BUCKET_KEY.size:
+        raise DataDamaged(f"A key of {len(key)} bytes where a bucket number has {_BUCKET_KEY.size}")
+    return BucketNumber(_BUCKET_KEY.unpack(key)[0])
 
 
 def seq_key(bucket_number: BucketNumber, seq: Seq) -> bytes:
@@ -57,13 +60,16 @@ def seq_key(bucket_number: BucketNumber, seq: Seq) -> bytes:
 
 
 def split_seq_key(key: bytes) -> tuple[BucketNumber, Seq]:
+    """Raises DataDamaged if it is no such key."""
+    if len(key) != _SEQ_KEY.size:
+        raise DataDamaged(f"A key of {len(key)} bytes where bucket number and seq have {_SEQ_KEY.size}")
     number, seq = _SEQ_KEY.unpack(key)
     return BucketNumber(number), Seq(seq)
 
 
 def encode_tail_row(bucket_number: BucketNumber, row: TailRow) -> bytes:
-    """crc32, next seq, and the tail record if there is one. About 1.5 µs."""
-    packed = _TAIL_ROW.pack(0, row.next_seq)
+    """crc32, next seq, next revision, and the tail record if there is one. About 1.5 µs."""
+    packed = _TAIL_ROW.pack(0, row.next_seq, row.next_revision)
     if row.tail is not None:
         packed += encode_record(bucket_number, row.tail)
     return crc32(packed, bucket_number).to_bytes(4, "little") + packed[4:]
@@ -76,9 +82,9 @@ def decode_tail_row(bucket_number: BucketNumber, value: bytes) -> TailRow:
         value[:4], "little"
     ):
         raise DataDamaged(where)
-    next_seq = Seq(_TAIL_ROW.unpack_from(value)[1])
+    _, next_seq, next_revision = _TAIL_ROW.unpack_from(value)
     record = value[_TAIL_ROW.size :]
-    return TailRow(next_seq, decode_record(bucket_number, record, where) if record else None)
+    return TailRow(Seq(next_seq), next_revision, decode_record(bucket_number, record, where) if record else None)
 
 
 def encode_entry(bucket_number: BucketNumber, entry: SegmentEntry) -> bytes:

@@ -37,8 +37,9 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
     """As `recover`, in a transaction of the caller's."""
     databases = environment.databases
     writes = WriteSet()
-    next_number = txn.get(layout.NEXT_BUCKET_KEY, db=databases[layout.META])
-    writes.next_bucket_number = BucketNumber(int(next_number) if next_number is not None else 1)
+    stored = bytes(txn.get(layout.NEXT_BUCKET_KEY, b"", db=databases[layout.META]))
+    next_number = layout.without_checksum(layout.NEXT_BUCKET_KEY, stored, "The next bucket number")
+    writes.next_bucket_number = BucketNumber(int(next_number))
     for key, value in _rows(txn, databases[layout.BUCKETS]):
         meta = layout.decode_bucket(key, value)
         writes.buckets[meta.number] = meta
@@ -52,6 +53,8 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
         number, seq = layout.split_seq_key(key)
         _must_be_known(writes, number, "record")
         event = decode_record(number, value, f"Record {seq} of bucket number {number}")
+        if event.seq != seq:
+            raise DataDamaged(f"Record {seq} of bucket number {number}")
         payload = payloads.setdefault(event.payload, event.payload)
         writes.put_record(number, Event(seq, event.start_us, event.duration_us, payload))
     for key, value in _rows(txn, databases[layout.SEGMENT_INDEX]):
@@ -61,6 +64,8 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
     for key, value in _rows(txn, databases[layout.SETTINGS]):
         writes.settings[key.decode()] = layout.without_checksum(key, value, f"The setting {key.decode()!r}")
     missing = [number for number in writes.buckets if number not in writes.tails]
+    if any(number >= writes.next_bucket_number for number in writes.buckets):
+        raise DataDamaged("The next bucket number, which was given out already,")
     if missing:
         raise DataDamaged(f"The tail record of bucket number {missing[0]}")
     clean = txn.get(layout.CLEAN_KEY, db=databases[layout.META]) == b"1"

@@ -15,9 +15,10 @@ from pathlib import Path
 from awlog.model.errors import AwlogError, CannotStart
 
 
-def rehearse(data_dir: Path, read: Callable[[], object]) -> None:
+def rehearse(data_dir: Path, read: Callable[[], object], *, let_go: Callable[[], object] = lambda: None) -> None:
     """Runs `read` in a forked child. Raises CannotStart with the cause if the child fails or dies.
 
+    `let_go` closes, in the child, what it inherited and must not keep if the server is killed meanwhile: lock and sockets.
     Call it while there is one thread and no event loop. Costs one more reading; where there is no fork it does nothing.
     """
     if not hasattr(os, "fork"):
@@ -25,7 +26,7 @@ def rehearse(data_dir: Path, read: Callable[[], object]) -> None:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        _run_child(read, writer)
+        _run_child(let_go, read, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as said:
         message = said.read().decode(errors="replace")
@@ -43,12 +44,13 @@ def rehearse(data_dir: Path, read: Callable[[], object]) -> None:
     )
 
 
-def _run_child(read: Callable[[], object], writer: int) -> None:
+def _run_child(let_go: Callable[[], object], read: Callable[[], object], writer: int) -> None:
     """Never returns. Broad on purpose: whatever goes wrong here is what the parent has to say."""
     status = 1
     try:
         # LMDB's assertion writes to stderr before it aborts; the parent says it in a better way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno() if sys.stderr else 2)
+        let_go()
         read()
         status = 0
     except AwlogError as error:

@@ -39,7 +39,7 @@ class Writer:
         self._marked_unclean = False
 
     def commit(self, writes: WriteSet) -> int:
-        """Makes the write set durable: when this returns it has been synced. Gives the transaction's number.
+        """Makes the write set durable: when this returns it has been synced. Gives the number of the newest transaction.
 
         About 0.3 ms for one record, 1.2 µs for each of a thousand. Raises MapFull, InsufficientStorage or Unavailable;
         then nothing of it is kept, and after the latter two the environment must be opened anew.
@@ -50,13 +50,13 @@ class Writer:
                 if not self._marked_unclean:
                     txn.put(layout.CLEAN_KEY, b"0", db=environment.databases[layout.META])
                 _put_all(txn, environment, writes)
-                txn_id = int(txn.id())
         except lmdb.MapFullError:
             raise MapFull from None
         except lmdb.Error as error:
             raise _busy(error, environment.data_dir) from error
         self._marked_unclean = True
-        return txn_id
+        # Not the number of `txn`: LMDB does not count a transaction that changed nothing.
+        return environment.last_txn_id()
 
     def mark_clean(self) -> None:
         """The last commit before a clean stop. A store that cannot take it is simply not marked."""
@@ -82,7 +82,8 @@ def _busy(error: lmdb.Error, data_dir: Path) -> Busy:
 def _put_all(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) -> None:
     databases = environment.databases
     if writes.next_bucket_number is not None:
-        txn.put(layout.NEXT_BUCKET_KEY, str(writes.next_bucket_number).encode(), db=databases[layout.META])
+        next_number = layout.with_checksum(layout.NEXT_BUCKET_KEY, str(writes.next_bucket_number).encode())
+        txn.put(layout.NEXT_BUCKET_KEY, next_number, db=databases[layout.META])
     for number, meta in writes.buckets.items():
         if meta is None:
             _drop_bucket(txn, environment, number)
