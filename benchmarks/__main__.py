@@ -1,0 +1,220 @@
+"""`python -m benchmarks`: run, compare, plot."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import document, footprint, growth, heartbeat, large_store, machine, plot, table
+from benchmarks.document import Document, Group
+from benchmarks.peer_environment import python_of_peer
+from benchmarks.progress import say
+from benchmarks.servers import Awlog, AwServer, CannotMeasure, Contestant, Elsewhere
+from benchmarks.settings import FULL, QUICK, Settings
+
+WORKLOADS: Final = ("heartbeat", "growth", "footprint")
+_EPILOG: Final = """\
+examples:
+  python -m benchmarks                                  awlog against aw-server from PyPI: about 5 minutes
+  python -m benchmarks run --quick                      awlog alone, within a minute
+  python -m benchmarks compare --peer http://127.0.0.1:5600#pid=4711 --only heartbeat
+  python -m benchmarks plot benchmarks/out/result.json
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
+        given.insert(0, "compare")
+    options = _parser().parse_args(given)
+    if options.command == "plot":
+        return _plot(options.result, options.out)
+    return _measure(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures awlog: heartbeats, growth with the size of a bucket, footprint. "
+        "Without a command: compare, against the aw-server package.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,compare,plot}")
+    run = commands.add_parser("run", help="measure awlog alone")
+    compare = commands.add_parser("compare", help="measure awlog and a peer in alternation, with ratios")
+    for command in (run, compare):
+        command.epilog = _EPILOG
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        _add_measuring(command)
+    compare.add_argument(
+        "--peer",
+        default="aw-server",
+        metavar="NAME|URL",
+        help="aw-server (from PyPI, in a virtual environment of its own, made once), or the URL of a running server, "
+        "with #pid=N to read its CPU too; default aw-server",
+    )
+    compare.add_argument("--peer-python", metavar="FILE", help="an interpreter that has aw-server installed already")
+    draw = commands.add_parser("plot", help="draw a result again")
+    draw.add_argument("result", type=Path, help="the JSON of a run")
+    draw.add_argument("--out", type=Path, metavar="DIR", help="default: beside the result")
+    return parser
+
+
+def _add_measuring(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--quick", action="store_true", help="end within a minute: fewer, shorter, smaller")
+    command.add_argument("--only", metavar="NAMES", help=f"some of {','.join(WORKLOADS)}, with commas; default all")
+    command.add_argument(
+        "--rounds", type=_positive_int, metavar="N", help=f"default {FULL.rounds}, quick {QUICK.rounds}"
+    )
+    command.add_argument(
+        "--seconds",
+        type=_positive_float,
+        metavar="S",
+        help=f"length of one slice; default {FULL.slice_s}, quick {QUICK.slice_s}",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("benchmarks/out"),
+        metavar="DIR",
+        help="where result.json and the plots go; default benchmarks/out",
+    )
+    command.add_argument(
+        "--scratch",
+        type=Path,
+        metavar="DIR",
+        help="where the servers keep their data: on the disk to be measured, not in memory; default the user's cache",
+    )
+
+
+def _measure(options: argparse.Namespace) -> int:
+    names = options.only.split(",") if options.only else list(WORKLOADS)
+    unknown = set(names) - set(WORKLOADS)
+    if unknown:
+        print(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}", file=sys.stderr)
+        return 2
+    cache = options.scratch or _cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=cache))
+    try:
+        settings = _settings(options, scratch)
+        awlog = Awlog(scratch)
+        contestants: list[Contestant] = [awlog]
+        if options.command == "compare" and "heartbeat" in names:
+            contestants.append(_peer(options, cache, scratch))
+        result = _run(names, awlog, contestants, settings)
+    except CannotMeasure as reason:
+        print(reason, file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    document.write(result, options.out / "result.json")
+    sys.stdout.write(table.render(result))
+    _plot(options.out / "result.json", None)
+    return 1 if _failures(result, awlog.name) else 0
+
+
+def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], settings: Settings) -> Document:
+    scratch = settings.scratch
+    groups: dict[str, Group] = {}
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    shown = {key: value for key, value in asdict(settings).items() if key != "scratch"}
+    result = Document(
+        format=document.FORMAT,
+        started=started,
+        settings=shown,
+        machine=machine.describe(scratch),
+        servers=[asdict(contestant.about()) for contestant in contestants],
+        groups=groups,
+        heartbeat=None,
+        growth=None,
+        footprint=None,
+    )
+    if "heartbeat" in names:
+        result["heartbeat"] = document.timed(
+            groups, "heartbeat", scratch, lambda: heartbeat.measure(contestants, settings)
+        )
+    if "growth" in names or "footprint" in names:
+        store = document.timed(
+            groups,
+            "large store",
+            scratch,
+            lambda: large_store.make(awlog, scratch / "large", event_count=settings.bucket_events, seed=settings.seed),
+        )
+        if store is not None and "footprint" in names:
+            result["footprint"] = document.timed(
+                groups, "footprint", scratch, lambda: footprint.measure(awlog, store, settings)
+            )
+        if store is not None and "growth" in names:
+            result["growth"] = document.timed(groups, "growth", scratch, lambda: growth.measure(awlog, store, settings))
+    return result
+
+
+def _peer(options: argparse.Namespace, cache: Path, scratch: Path) -> Contestant:
+    if options.peer == "aw-server":
+        return AwServer(scratch, options.peer_python or python_of_peer(cache))
+    return Elsewhere(options.peer)
+
+
+def _settings(options: argparse.Namespace, scratch: Path) -> Settings:
+    settings = replace(QUICK if options.quick else FULL, scratch=scratch)
+    changed: dict[str, Any] = {}
+    if options.rounds is not None:
+        changed["rounds"] = options.rounds
+    if options.seconds is not None:
+        changed["slice_s"] = options.seconds
+    return replace(settings, **changed)
+
+
+def _failures(result: Document, own_name: str) -> list[str]:
+    """What of awlog itself could not be measured or was wrong: the exit status of the run."""
+    reasons = [group["not_available"] for group in result["groups"].values()]
+    reasons += [case["servers"][own_name]["not_available"] for case in result["heartbeat"] or []]
+    return [reason for reason in reasons if reason is not None]
+
+
+def _plot(result: Path, folder: Path | None) -> int:
+    try:
+        found = document.read(result)
+        written = plot.draw(found, folder or result.parent)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except ImportError:
+        print("no plot: it needs matplotlib, pip install 'awlog[bench]'", file=sys.stderr)
+        return 1
+    for path in written:
+        say(f"drawn: {path.name}")
+    return 0
+
+
+def _cache() -> Path:
+    """The user's cache folder: on a disk, where the platform's temporary folder may be in memory."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awlog-benchmarks"
+
+
+def _positive_int(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise ValueError(text)
+    return number
+
+
+def _positive_float(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise ValueError(text)
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The result as SVG: one figure a workload. Needs matplotlib (`awlog[bench]`); everything else runs without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks import growth, heartbeat
+from benchmarks.document import Document
+from benchmarks.growth import PLACES, Growth
+from benchmarks.heartbeat import Case
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# awlog first, then the peer; told apart by their markers too.
+_COLOURS: Final = ("#0b62c4", "#bc4c00")
+_MARKERS: Final = ("o", "s")
+_INK: Final = "#24292f"
+_FAINT: Final = "#d0d7de"
+_WORKLOAD: Final = {"merging": "merging: new data every 20th", "inserting": "inserting: new data every time"}
+_PANELS: Final[dict[heartbeat.Metric, str]] = {
+    "rate": "heartbeats per second",
+    "p99": "p99 latency, ms",
+    "cpu": "CPU of the server, s per 1,000",
+}
+_GROWTH_PANELS: Final[dict[growth.Metric, tuple[str, float]]] = {
+    "cpu": ("CPU of the server, s per 1,000", 1),
+    "written": ("bytes written, KiB a heartbeat", 1024),
+    "p50": ("p50 latency, ms", 1),
+}
+_STYLE: Final[Any] = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the file stays small
+    "svg.hashsalt": "awlog",  # the same result draws the same bytes
+}
+
+
+def draw(result: Document, folder: Path) -> list[Path]:
+    """Writes the figures the result has data for. Raises ImportError without matplotlib."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    written = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(_STYLE):
+        if result["heartbeat"]:
+            written.append(_save(_draw_heartbeat(result, result["heartbeat"]), folder / "heartbeat.svg"))
+        if result["growth"]:
+            written.append(_save(_draw_growth(result, result["growth"]), folder / "growth.svg"))
+    return written
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    return path
+
+
+def _draw_heartbeat(result: Document, cases: Sequence[Case]) -> Figure:
+    """A row for each kind of workload: rate, latency and CPU over the number of connections, all logarithmic."""
+    import matplotlib.pyplot as plt
+
+    kinds = list(dict.fromkeys(case["kind"] for case in cases))
+    height = 3.1 * len(kinds) + 0.8
+    figure, grid = plt.subplots(len(kinds), 3, figsize=(11, height), squeeze=False, layout="constrained")
+    for row, kind in zip(grid, kinds, strict=True):
+        chosen = [case for case in cases if case["kind"] == kind]
+        for axes, (metric, title) in zip(row, _PANELS.items(), strict=True):
+            axes.set_title(title)
+            _draw_lines(axes, chosen, metric)
+            axes.set_xlabel("connections")
+        row[0].set_ylabel(_WORKLOAD[kind])
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    versions = {server["name"]: f"{server['name']} {server['version']}" for server in result["servers"]}
+    figure.legend(
+        handles, [versions[name] for name in labels], loc="outside upper left", ncols=len(labels), frameon=False
+    )
+    figure.supxlabel(f"medians of slices, lines: lowest to highest; {_circumstances(result)}", fontsize=8)
+    return figure
+
+
+def _draw_lines(axes: Axes, cases: Sequence[Case], metric: heartbeat.Metric) -> None:
+    """Medians, a line from the lowest to the highest slice, and how many times better the first server is."""
+    for index, server in enumerate(cases[0]["servers"]):
+        at, lowest, middle, highest = [], [], [], []
+        for place, case in enumerate(cases):
+            found = case["servers"][server]
+            values = [heartbeat.value(each, metric) for each in found["slices"]]
+            if found["summary"] is None or not any(values):
+                continue
+            at.append(place)
+            lowest.append(min(values))
+            middle.append(median(values))
+            highest.append(max(values))
+        look: dict[str, Any] = {"color": _COLOURS[index % 2], "linewidth": 1.8}
+        axes.plot(at, middle, marker=_MARKERS[index % 2], label=server, **look)
+        axes.vlines(at, lowest, highest, **look)
+        if index == 0:
+            # Away from the other server's line, beyond the slices.
+            ends = highest if metric == "rate" else lowest
+            _label_ratios(axes, cases, metric, dict(zip(at, ends, strict=True)))
+    axes.set_yscale("log")
+    axes.margins(x=0.15, y=0.25)
+    axes.set_xticks(range(len(cases)), [str(case["connections"]) for case in cases])
+    _quiet(axes)
+
+
+def _label_ratios(axes: Axes, cases: Sequence[Case], metric: heartbeat.Metric, ends: dict[int, float]) -> None:
+    for place, value in ends.items():
+        better = cases[place]["ratios"].get(metric)
+        if better is not None and better["median"] is not None:
+            above = metric == "rate"
+            axes.annotate(
+                f"{better['median']:.3g}×",
+                (place, value),
+                xytext=(0, 9 if above else -9),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if above else "top",
+                color=_COLOURS[0],
+                fontweight="bold",
+            )
+
+
+def _draw_growth(result: Document, found: Growth) -> Figure:
+    """Every slice as a dot, the median as a line, for each of the three places; axes begin at zero."""
+    import matplotlib.pyplot as plt
+
+    figure, row = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    names = ["new bucket,\nnew store", "new bucket,\nsame store", f"bucket of\n{found['events']:,}"]
+    for axes, (metric, (title, unit)) in zip(row, _GROWTH_PANELS.items(), strict=True):
+        axes.set_title(title)
+        for place, name in enumerate(PLACES):
+            values = [growth.value(each, metric) / unit for each in found["places"][name]]
+            spread = [place + 0.22 * ((index + 0.5) / len(values) * 2 - 1) for index in range(len(values))]
+            axes.scatter(spread, values, s=16, color=_COLOURS[0], alpha=0.45, linewidths=0)
+            middle = median(values)
+            axes.hlines(middle, place - 0.3, place + 0.3, color=_COLOURS[0], linewidth=2)
+            axes.annotate(
+                f"{middle:.3g}", (place, 0), xytext=(0, 6), textcoords="offset points", ha="center", color=_COLOURS[0]
+            )
+        axes.set_ylim(
+            0, 1.15 * max(growth.value(each, metric) / unit for name in PLACES for each in found["places"][name])
+        )
+        axes.set_xlim(-0.6, 2.6)
+        axes.set_xticks(range(len(names)), names, fontsize=9)
+        _quiet(axes)
+    figure.supxlabel(f"a dot for each slice, lines: medians; {_circumstances(result)}", fontsize=8)
+    return figure
+
+
+def _quiet(axes: Axes) -> None:
+    """Grid lines instead of ticks, plain numbers instead of powers."""
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", length=0)
+
+
+def _circumstances(result: Document) -> str:
+    machine, settings = result["machine"], result["settings"]
+    return (
+        f"slices of {settings['slice_s']:g} s in alternation; server and load client share {machine['cores']} cores"
+        f" ({machine['processor']}, {machine['file_system']})"
+    )

@@ -1,0 +1,52 @@
+"""How long and how large one run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.beats import Kind
+from benchmarks.generator import SEED
+
+
+@dataclass(frozen=True)
+class Settings:
+    rounds: int
+    slice_s: float
+    warm_up_s: float
+    connections: tuple[int, ...]
+    kinds: tuple[Kind, ...]
+    bucket_events: int  # of the large bucket in growth and footprint
+    reads: int  # timed answers for each latency of footprint
+    starts: int
+    seed: int
+    scratch: Path  # where servers keep their data: on the disk that is to be measured
+
+
+# A million events is what the promises name. 16 and 64 connections are more watchers than one person has, and what a
+# server for a team meets.
+FULL: Final = Settings(
+    rounds=5,
+    slice_s=2.0,  # the slowest case so far has latencies of 1.5 s
+    warm_up_s=0.5,
+    connections=(1, 16, 64),
+    kinds=("merging", "inserting"),
+    bucket_events=1_000_000,
+    reads=500,
+    starts=5,
+    seed=SEED,
+    scratch=Path(),
+)
+QUICK: Final = Settings(
+    rounds=3,
+    slice_s=0.5,
+    warm_up_s=0.1,
+    connections=(1, 16, 64),
+    kinds=("merging",),
+    bucket_events=100_000,
+    reads=100,
+    starts=3,
+    seed=SEED,
+    scratch=Path(),
+)

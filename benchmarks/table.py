@@ -1,0 +1,164 @@
+"""The result as plain text for a terminal: one block a workload, medians, and the ratios of rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from statistics import median
+from typing import Final
+
+from benchmarks.document import Document
+from benchmarks.figures import Ratio
+from benchmarks.footprint import Footprint, Start
+from benchmarks.growth import PLACES, Growth
+from benchmarks.heartbeat import Case, Metric
+from benchmarks.slices import Summary
+
+_HEARTBEAT_COLUMNS: Final = (
+    "connections",
+    "server",
+    "per s",
+    "p50 ms",
+    "p99 ms",
+    "max ms",
+    "CPU s/1,000",
+    "client",
+    "n",
+)
+_RATIOS: Final[dict[Metric, str]] = {"rate": "x the rate", "p99": "x less p99", "cpu": "x less CPU"}
+_WORKLOAD: Final = {"merging": "new data every 20th", "inserting": "new data every time"}
+# Above this the load client is what was measured.
+_CLIENT_CORES_MAX: Final = 0.9
+
+
+def render(document: Document) -> str:
+    return "\n".join(_lines(document)) + "\n"
+
+
+def _lines(document: Document) -> Iterator[str]:
+    machine = document["machine"]
+    yield (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['file_system']}, "
+        + (f"{machine['kernel']}, {machine['python']}")
+    )
+    for server in document["servers"]:
+        yield f"{server['name']} {server['version']}: {server['durability']}"
+    for name, group in document["groups"].items():
+        weather = " -> ".join(
+            f"{each['fdatasync_ms']:.2f} ms fdatasync, {each['loop_ms']:.1f} ms loop, load {each['load_average']:.1f}"
+            for each in (group["before"], group["after"])
+        )
+        yield ""
+        yield f"{name}  ({group['seconds']:.0f} s; {weather})"
+        if group["not_available"]:
+            yield f"  n/a: {group['not_available']}"
+        elif name == "heartbeat" and document["heartbeat"]:
+            yield from _heartbeat(document["heartbeat"])
+        elif name == "growth" and document["growth"]:
+            yield from _growth(document["growth"])
+        elif name == "footprint" and document["footprint"]:
+            yield from _footprint(document["footprint"])
+
+
+def _heartbeat(cases: list[Case]) -> Iterator[str]:
+    for kind in dict.fromkeys(case["kind"] for case in cases):
+        yield f"{kind}: {_WORKLOAD[kind]}"
+        rows: list[tuple[str, ...]] = [_HEARTBEAT_COLUMNS]
+        for case in cases:
+            if case["kind"] == kind:
+                rows.extend(_case_rows(case))
+        yield from _columns(rows)
+
+
+def _case_rows(case: Case) -> Iterator[tuple[str, ...]]:
+    for name, result in case["servers"].items():
+        summary = result["summary"]
+        if summary is None:
+            yield (str(case["connections"]), name, f"n/a: {result['not_available']}")
+        else:
+            yield (str(case["connections"]), name, *_summary_cells(summary), str(summary["n"]))
+    for metric, label in _RATIOS.items():
+        found = case["ratios"].get(metric)
+        if found is not None and found["n"]:
+            yield (str(case["connections"]), label, _ratio(found))
+
+
+def _summary_cells(summary: Summary) -> tuple[str, ...]:
+    client = f"{summary['client_cores']:.2f}" + ("!" if summary["client_cores"] > _CLIENT_CORES_MAX else "")
+    return (
+        f"{summary['rate']:,.0f}",
+        _short(summary["p50_ms"]),
+        _short(summary["p99_ms"]),
+        _short(summary["max_ms"]),
+        _short(summary["cpu_s_per_1000"]),
+        client,
+    )
+
+
+def _growth(growth: Growth) -> Iterator[str]:
+    yield f"1 connection, merging; the large bucket holds {growth['events']:,} events"
+    rows: list[tuple[str, ...]] = [("", "CPU s/1,000", "written B each", "p50 ms", "per s", "n")]
+    for place in PLACES:
+        summary = growth["summaries"][place]
+        written = summary["written_bytes_per_beat"]
+        figures = (_short(summary["cpu_s_per_1000"]), _short(written), _short(summary["p50_ms"]))
+        rows.append((place, *figures, f"{summary['rate']:,.0f}", str(summary["n"])))
+    for label, ratios in (("/ new bucket", growth["over_new_bucket"]), ("/ new store", growth["over_new_store"])):
+        rows.append((f"large {label}", *(_ratio(ratios[metric]) for metric in ("cpu", "written", "p50")), "", ""))
+    yield from _columns(rows)
+
+
+def _footprint(footprint: Footprint) -> Iterator[str]:
+    disk, read_ms = footprint["disk"], footprint["read_ms"]
+    rows = [
+        ("events in the bucket", f"{footprint['events']:,}"),
+        ("insert", f"{footprint['insert_events_per_s']:,.0f} events/s in batches of 10,000"),
+        ("on the disk: the bucket", _each(disk["bucket_bytes_per_event"])),
+        ("... all pages in use", _each(disk["live_bytes_per_event"])),
+        ("... all files", _each(disk["allocated_bytes_per_event"])),
+        ("start to first answer", _seconds([start["ready_s"] for start in footprint["starts"]])),
+        ("... with nothing stored", _seconds([start["ready_s"] for start in footprint["empty_starts"]])),
+        ("start to first event read", _seconds([start["first_read_s"] for start in footprint["starts"]])),
+        ("memory after the start", _memory(footprint["starts"])),
+        ("... with nothing stored", _memory(footprint["empty_starts"])),
+        ("read of the last 100", f"p50 {_short(read_ms['0.5'])} ms, p99 {_short(read_ms['0.99'])} ms"),
+    ]
+    yield from _columns(rows)
+
+
+def _seconds(taken_s: list[float]) -> str:
+    return f"{median(taken_s):.2f} s (highest of {len(taken_s)}: {max(taken_s):.2f} s)"
+
+
+def _each(event_bytes: float | None) -> str:
+    return "n/a" if event_bytes is None else f"{event_bytes:.2f} B an event"
+
+
+def _memory(starts: list[Start]) -> str:
+    resident, pss = (median(start["memory_mib"][key] for start in starts) for key in ("resident", "pss"))
+    return f"{resident:.0f} MiB resident, {pss:.0f} MiB Pss"
+
+
+def _ratio(found: Ratio) -> str:
+    if found["median"] is None:
+        return "n/a"
+    return f"{_short(found['median'])} ({_short(found['lowest'])} to {_short(found['highest'])})"
+
+
+def _short(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    if value is None:
+        return "n/a"
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+
+
+def _columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Cells padded to the widest of their column: the first two left, the others right. Short rows end in free text."""
+    known = list(rows)
+    full = max(len(row) for row in known)
+    widths = [max(len(row[column]) for row in known if len(row) == full) for column in range(full)]
+    for row in known:
+        padded = [
+            cell if column == len(row) - 1 < full - 1 else cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ]
+        yield "  " + "  ".join(padded).rstrip()
