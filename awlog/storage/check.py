@@ -70,7 +70,7 @@ def check(environment: Environment, progress: Progress = lambda _done, _all: Non
             return report
         segments_all = sum(len(bucket.index) for bucket in state.buckets())
         segments_done = 0
-        digest = _settings_digest(recovered)
+        digest = _settings_digest(recovered) % _DIGEST_MODULUS
         for bucket in state.buckets():
             parts: list[Columns] = []
             for entry in bucket.index:
