@@ -1,0 +1,42 @@
+"""Hypothesis profiles, and programs from outside Python that some tests use.
+
+No deadline for hypothesis, because a busy machine is no bug; where `CI` is set every run draws the same examples. A test that
+is marked `needs("strace")` runs where strace is; elsewhere the last lines of the run say what did not run and how to get
+it. Where `CI` is set a missing program is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+_not_run = pytest.StashKey[Counter[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing: Counter[str] = Counter()
+    kept, left_out = [], []
+    for item in items:
+        programs = {program for mark in item.iter_markers("needs") for program in mark.args}
+        absent = sorted(program for program in programs if shutil.which(program) is None)
+        (left_out if absent else kept).append(item)
+        missing.update(absent)
+    if missing and os.environ.get("CI"):
+        raise pytest.UsageError(f"the tests need {', '.join(sorted(missing))}: install them (apt-get install ...)")
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+    config.stash[_not_run] = missing
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for program, count in sorted(config.stash.get(_not_run, Counter()).items()):
+        terminalreporter.write_line(f"NOT RUN: {count} tests need {program}; `apt-get install {program}` or the like")

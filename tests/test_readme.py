@@ -1,0 +1,65 @@
+"""What the README prints is what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server import Server
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def block(name: str, language: str) -> str:
+    """The code block of `language` that follows the comment with this name."""
+    found = re.search(rf"<!-- {name} -->.*?```{language}\n(.*?)```", README, re.DOTALL)
+    assert found is not None, f"the README has no block named {name}"
+    return found.group(1)
+
+
+@pytest.mark.needs("curl")
+def test_the_first_heartbeat_of_the_readme_comes_back_as_printed(tmp_path: Path) -> None:
+    """The commands word for word, but for the port; the last answer is the one that the README shows."""
+    with Server(tmp_path / "data") as server:
+        commands = block("first heartbeat", "sh").replace("localhost:5666", f"localhost:{server.port}")
+        done = subprocess.run(["bash", "-euc", commands], capture_output=True, check=True)
+    answers = re.findall(r"\{\}|\[.*\]$", done.stdout.decode())
+    assert json.loads(answers[-1]) == json.loads(block("first heartbeat", "json"))
+
+
+@pytest.mark.parametrize("command", ["", "serve"])
+def test_the_help_in_the_readme_is_the_help_of_the_program(command: str) -> None:
+    """Whoever reads the README sees today's options."""
+    words = [sys.executable, "-m", "awlog", *command.split(), "--help"]
+    printed = subprocess.run(words, capture_output=True, check=True, env={"COLUMNS": "80"}).stdout.decode()
+    assert printed in README
+
+
+def test_every_dependency_has_a_line_in_the_readme() -> None:
+    """What for, and why this one."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    required = project.split("\ndependencies = [")[1].split("]")[0]
+    names = re.findall(r'^\s*"([a-z0-9-]+)', required, re.MULTILINE)
+    assert len(names) > 5
+    assert [name for name in names if f"\n| {name} |" not in README] == []
+
+
+@pytest.mark.parametrize("page", ["awlog/ARCHITECTURE.md", "awlog/storage/FORMAT.md", "LICENSE"])
+def test_the_pages_that_the_readme_points_to_are_there(page: str) -> None:
+    """The way from README to ARCHITECTURE.md to the code."""
+    assert f"({page})" in README
+    assert (ROOT / page).is_file()
+
+
+def test_the_architecture_page_names_only_files_that_exist() -> None:
+    """A newcomer follows the way of a heartbeat from file to file."""
+    text = (ROOT / "awlog/ARCHITECTURE.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:model|log|query|storage|engine|api|cli)/[a-z_]+\.py)`", text))
+    assert len(named) > 8
+    assert [name for name in sorted(named) if not (ROOT / "awlog" / name).is_file()] == []
