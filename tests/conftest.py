@@ -1,7 +1,7 @@
 """Hypothesis profiles, and programs from outside Python that some tests use.
 
-No deadline for hypothesis, because a busy machine is no bug; where `CI` is set every run draws the same examples. A test that
-is marked `needs("strace")` runs where strace is; elsewhere the last lines of the run say what did not run and how to get
+No deadline for hypothesis, because a busy machine is no bug; where `CI` is set every run draws the same examples. A test
+that is marked `needs("strace")` runs where strace is; elsewhere the last lines of the run say what did not run and how to get
 it. Where `CI` is set a missing program is an error.
 """
 
@@ -23,7 +23,8 @@ _not_run = pytest.StashKey[Counter[str]]()
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     missing: Counter[str] = Counter()
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         programs = {program for mark in item.iter_markers("needs") for program in mark.args}
         absent = sorted(program for program in programs if shutil.which(program) is None)
