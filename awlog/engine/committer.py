@@ -139,7 +139,11 @@ class Committer:
     def _begin(self) -> None:
         self._begin_scheduled = False
         if self._in_flight is None and self._open.writes:
-            self._before_commit()
+            try:
+                self._before_commit()
+            except Busy as error:
+                self._fail_all(error)
+                return
             self._in_flight, self._open = self._open, Batch()
             self._jobs.put(self._in_flight.writes)
 

@@ -212,7 +212,7 @@ class Engine:
     def _grow_in_time(self) -> None:
         """Doubles the map when it is half full and nobody is reading, so that nobody has to wait for it later."""
         if self._environment.reader_count == 0 and self._environment.wants_growth():
-            with suppress(InsufficientStorage):
+            with suppress(InsufficientStorage):  # there is room yet; when there is none, the commit says so
                 self._environment.grow()
 
     async def _grow(self) -> None:

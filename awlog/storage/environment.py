@@ -114,12 +114,13 @@ class Environment:
         return bool((info["last_pgno"] + 1) * self._page_bytes * 2 > info["map_size"])
 
     def grow(self) -> None:
-        """Doubles the map. No transaction may be open in this process. Raises InsufficientStorage."""
+        """Doubles the map. No transaction may be open in this process. Raises InsufficientStorage, Unavailable."""
         assert self.reader_count == 0, "growing the map would move it under a reader"
         map_bytes = 2 * int(self.lmdb.info()["map_size"])
         try:
             self.lmdb.set_mapsize(map_bytes)
         except (lmdb.Error, MemoryError, OverflowError) as error:
+            self._reopen()  # LMDB closes itself when it cannot have its map
             raise InsufficientStorage(f"The store cannot grow to {map_bytes} bytes of address space") from error
         self._map_bytes = map_bytes
 
