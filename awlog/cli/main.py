@@ -12,7 +12,7 @@ from awlog.cli.paths import paths
 from awlog.cli.serve import serve
 from awlog.cli.stats import stats
 from awlog.cli.verify import verify
-from awlog.model.errors import CannotStart
+from awlog.model.errors import AwlogError
 
 CANNOT_START_STATUS = 3
 
@@ -41,6 +41,6 @@ def main() -> None:
     """Runs the command line. Exit status 3: it cannot start, and the message says why and what to do."""
     try:
         awlog(prog_name="awlog")
-    except CannotStart as error:
+    except AwlogError as error:
         click.echo(f"awlog cannot start: {error}", err=True)
         sys.exit(CANNOT_START_STATUS)

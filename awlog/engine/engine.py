@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-import lmdb
 import structlog
 from msgspec import Struct
 
@@ -38,7 +37,7 @@ from awlog.query.render import render_event, render_events
 from awlog.storage.environment import Environment
 from awlog.storage.recovery import recover
 from awlog.storage.segment_cache import SegmentCache
-from awlog.storage.snapshot import read_segment
+from awlog.storage.snapshot import Snapshot, open_snapshot
 from awlog.storage.writer import Writer
 
 _log: Final = structlog.get_logger(part="engine")
@@ -299,19 +298,16 @@ class Engine:
             assert self._broken is not None
             raise self._broken
         await self._may_read.wait()
-        try:
-            with self._environment.reading() as txn:
-                # A commit is visible to new transactions shortly before it settles in memory.
-                while txn.id() != self._durable_txn_id:
-                    await self._committer.settled()
-                yield lambda number, entry: self._load(number, entry, txn)
-        except lmdb.Error as error:  # the environment was opened anew after a failed write
-            raise Unavailable("The store was opened anew in the middle of this read; retry.") from error
+        with open_snapshot(self._environment) as snapshot:
+            # A commit is visible to new snapshots shortly before it settles in memory.
+            while snapshot.txn_id() != self._durable_txn_id:
+                await self._committer.settled()
+            yield lambda number, entry: self._load(number, entry, snapshot)
 
-    def _load(self, number: BucketNumber, entry: SegmentEntry, txn: lmdb.Transaction) -> Columns:
+    def _load(self, number: BucketNumber, entry: SegmentEntry, snapshot: Snapshot) -> Columns:
         columns = self._cache.get(number, entry)
         if columns is None:
-            columns = read_segment(txn, self._environment, number, entry)
+            columns = snapshot.segment(number, entry)
             self._cache.put(number, entry, columns)
         return columns
 
@@ -324,8 +320,8 @@ class Engine:
                     return segment.columns
                 assert segment.sealed is not None, "a segment to write has its bytes or its columns"
                 return decode_segment(segment.sealed, entry.first_seq, "A segment that was just made")
-        with self._environment.reading() as txn:
-            return self._load(number, entry, txn)
+        with open_snapshot(self._environment) as snapshot:
+            return self._load(number, entry, snapshot)
 
 
 def _view(bucket: BucketState) -> BucketView:

@@ -11,7 +11,7 @@ from typing import assert_never
 import numpy as np
 
 from awlog.log.columns import Columns
-from awlog.log.segment_index import SegmentEntry
+from awlog.log.segment_index import SegmentEntry, entry_of
 from awlog.log.state import BucketState, LoadSegment, State
 from awlog.log.write_set import SegmentWrite, TailRow, WriteSet
 from awlog.model.event import BucketNumber, Event, Seq
@@ -29,7 +29,6 @@ from awlog.model.facts import (
     SettingChanged,
     TailExtended,
 )
-from awlog.model.times import Micros
 
 
 def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None:
@@ -229,13 +228,4 @@ def _rewrite(bucket: BucketState, entry: SegmentEntry, columns: Columns, writes:
     writes.drop_segment(bucket.number, entry.first_seq)
     if not len(columns):
         return
-    rewritten = SegmentEntry(
-        first_seq=Seq(int(columns.seq[0])),
-        last_seq=Seq(int(columns.seq[-1])),
-        count=len(columns),
-        min_start_us=Micros(int(columns.start_us.min())),
-        max_start_us=Micros(int(columns.start_us.max())),
-        max_end_us=Micros(int(columns.end_us.max())),
-        revision=bucket.next_revision,
-    )
-    _put_segment(bucket, SegmentWrite(rewritten, columns=columns), writes)
+    _put_segment(bucket, SegmentWrite(entry_of(columns, bucket.next_revision), columns=columns), writes)
