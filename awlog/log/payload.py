@@ -19,7 +19,8 @@ NESTING_MAX: Final = 500
 
 _DECODER: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
-_BRACKETS_OUTSIDE_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Possessive: a long text is passed over without a place to come back to for each of its characters.
+_BRACKETS_OUTSIDE_TEXTS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[\]{}])', re.DOTALL)
 _ESCAPES: Final = re.compile(
     rb"\\\\"  # an escaped backslash: what follows it is no escape
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole pair
@@ -59,7 +60,7 @@ def check_nesting(raw: bytes) -> None:
         return
     depth = 0
     for found in _BRACKETS_OUTSIDE_TEXTS.finditer(raw):
-        match found.group():
+        match found.group(1):
             case b"{" | b"[":
                 depth += 1
                 if depth > NESTING_MAX:
