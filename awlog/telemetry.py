@@ -56,11 +56,6 @@ def newest_records() -> list[dict[str, Any]]:
     return list(reversed(_newest))
 
 
-def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(part=name)
-    return logger
-
-
 def _keep(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     fields = {key: value if isinstance(value, (int, float, bool)) else str(value) for key, value in event.items()}
     fields.pop("exc_info", None)

@@ -1,8 +1,8 @@
 """Hypothesis profiles, and programs from outside Python that some tests use.
 
-No deadline for hypothesis, because a busy machine is no bug; where `CI` is set every run draws the same examples. A test
-that is marked `needs("strace")` runs where strace is; elsewhere the last lines of the run say what did not run and how to get
-it. Where `CI` is set a missing program is an error.
+Hypothesis has no deadlines, because a busy machine is no bug; where `CI` is set every run draws the same examples. A test
+that is marked `needs("strace")` runs where strace is; elsewhere the last lines of the run say what did not run, and how
+to get it. Where `CI` is set a missing program is an error.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import shutil
 from collections import Counter
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("here", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+_patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("here", _patient)
+settings.register_profile("ci", _patient, derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 _not_run = pytest.StashKey[Counter[str]]()

@@ -36,7 +36,12 @@ class Server:
     """`awlog serve` on a data directory. `wrapper` goes before the command (strace, for example)."""
 
     def __init__(
-        self, data_dir: Path, *args: str, testing: bool = True, env: dict[str, str] | None = None, wrapper: tuple[str, ...] = ()
+        self,
+        data_dir: Path,
+        *args: str,
+        testing: bool = True,
+        env: dict[str, str] | None = None,
+        wrapper: tuple[str, ...] = (),
     ) -> None:
         self.data_dir = data_dir
         self.args = args
@@ -60,17 +65,30 @@ class Server:
     def command(self) -> list[str]:
         mode = ["--testing"] if self.testing else []
         where = ["--data-dir", str(self.data_dir), "--host", self.host, "--port", str(self.port)]
-        return [*self.wrapper, sys.executable, "-m", "awlog", "serve", *mode, *where, "--log-format", "json", *self.args]
+        return [
+            *self.wrapper,
+            sys.executable,
+            "-m",
+            "awlog",
+            "serve",
+            *mode,
+            *where,
+            "--log-format",
+            "json",
+            *self.args,
+        ]
 
     def start(self, *, wait: bool = True) -> Server:
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.env)
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.env
+            )
         if wait:
             self.wait_until_ready()
         return self
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> None:
-        """Returns when `GET /api/0/info` is answered. Raises AssertionError with the server's log if the process ends first."""
+        """Returns when `GET /api/0/info` is answered; if the process ends first an AssertionError shows its log."""
         deadline = time.monotonic() + timeout_s
         while True:
             assert self.process is not None
@@ -83,7 +101,14 @@ class Server:
                 time.sleep(0.01)
 
     def request(
-        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, raw: bytes | None = None, timeout_s: float = 30.0
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        raw: bytes | None = None,
+        timeout_s: float = 30.0,
     ) -> Reply:
         """One request on a connection of its own; `body` is sent as JSON, `raw` as it is."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)

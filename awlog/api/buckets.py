@@ -7,11 +7,11 @@ from aiohttp import web
 
 from awlog.api import wire
 from awlog.api.call import Call
-from awlog.log.payload import canonical_object
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, DeleteBucket, UpdateBucket
 from awlog.model.errors import DeleteBucketUnauthorized
 from awlog.model.event import Payload
+from awlog.model.payload import canonical_object
 from awlog.model.times import parse_timestamp
 
 # A client that does not know its host's name asks for the server's.

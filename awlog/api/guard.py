@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
+from ipaddress import ip_address
 from typing import Final
 
 from awlog.api.configuration import ApiSettings
 from awlog.model.errors import HostNotAllowed, OriginNotAllowed
 
-LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _EXTENSION_SCHEMES: Final = ("chrome-extension:", "moz-extension:", "safari-web-extension:")
 _WRITING_METHODS: Final = frozenset({"POST", "PUT", "DELETE", "PATCH"})
@@ -23,7 +23,7 @@ class Guard:
 
     def __init__(self, settings: ApiSettings) -> None:
         host = settings.host.lower()
-        self.checks_host = host in LOOPBACK_HOSTS
+        self.checks_host = is_loopback(host)
         bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
         self._hosts = _LOOPBACK_NAMES | {bracketed}
         own = [f"http://{name}:{settings.port}" for name in ("localhost", "127.0.0.1")]
@@ -32,7 +32,11 @@ class Guard:
             patterns += [f"http://{name}:{_DEV_SERVER_PORT}" for name in ("localhost", "127.0.0.1")]
             patterns.append("chrome-extension://*")
         self._exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
-        self._patterns = tuple(pattern for pattern in patterns if "*" in pattern)
+        self._patterns = tuple(
+            re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+            for pattern in patterns
+            if "*" in pattern
+        )
 
     def check_host(self, hosts: list[str], target: str) -> None:
         """`hosts`: all Host headers; `target`: the request target, which may name a host too. Raises HostNotAllowed."""
@@ -47,7 +51,7 @@ class Guard:
 
     def allows_origin(self, origin: str) -> bool:
         """Does this origin get CORS headers?"""
-        return origin in self._exact or any(fnmatchcase(origin, pattern) for pattern in self._patterns)
+        return origin in self._exact or any(pattern.fullmatch(origin) for pattern in self._patterns)
 
     def check_origin(self, method: str, origin: str | None, host: str) -> None:
         """Raises OriginNotAllowed if a foreign web page tries to write."""
@@ -71,6 +75,16 @@ class Guard:
             if asked_headers:
                 headers["Access-Control-Allow-Headers"] = asked_headers
         return headers
+
+
+def is_loopback(host: str) -> bool:
+    """Does this name or address reach this machine only?"""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _without_port(host: str) -> str:

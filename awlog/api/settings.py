@@ -9,9 +9,9 @@ from msgspec import Raw
 
 from awlog.api import wire
 from awlog.api.call import Call
-from awlog.log.payload import canonical_value
 from awlog.model.commands import ChangeSetting
 from awlog.model.errors import BadRequest
+from awlog.model.payload import canonical_value
 
 KEY_BYTES_MAX: Final = 127
 _NULL: Final = b"null"

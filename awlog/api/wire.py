@@ -11,11 +11,11 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from awlog.engine.engine import BucketView
-from awlog.log.payload import canonical_object, mend_lone_surrogates
 from awlog.model.bucket import EMPTY_PAYLOAD
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
 from awlog.model.event import Payload
+from awlog.model.payload import canonical_object, mend_lone_surrogates
 from awlog.model.times import duration_from_seconds, format_timestamp, parse_timestamp
 
 _T = TypeVar("_T")

@@ -30,6 +30,8 @@ def awlog() -> None:
     """A log server for time-tracking events that speaks the ActivityWatch REST API.
 
     Without a command it serves: `awlog --testing` is `awlog serve --testing`.
+
+    Example: awlog --testing
     """
 
 

@@ -38,6 +38,10 @@ class ServerConfig(Struct, frozen=True):
     cache_bytes: int
 
 
+# What may stand in the file, whichever command reads it.
+_SETTINGS: Final = {*ServerConfig.__struct_fields__, "custom_static"} - {"custom_pages", "testing"}
+
+
 def default_data_dir(*, testing: bool) -> Path:
     return Path(platformdirs.user_data_dir("awlog-testing" if testing else "awlog", appauthor=False))
 
@@ -68,12 +72,7 @@ def _read_config(context: click.Context, _parameter: click.Parameter, given: Pat
     """Makes the file's settings the defaults of the other options."""
     path = given or _CONFIG_FILE
     if given is not None or path.exists():
-        known = {parameter.name for parameter in context.command.params if parameter.name} - {
-            "config",
-            "testing",
-            "as_json",
-        }
-        context.default_map = load_file(path, testing=bool(context.params.get("testing")), known=known)
+        context.default_map = load_file(path, testing=bool(context.params.get("testing")), known=_SETTINGS)
     return path
 
 

@@ -23,7 +23,7 @@ from aiohttp import web
 from awlog import __version__, telemetry
 from awlog.api.app import App
 from awlog.api.configuration import ApiSettings
-from awlog.api.guard import LOOPBACK_HOSTS
+from awlog.api.guard import is_loopback
 from awlog.cli.options import ServerConfig, server_config, server_options
 from awlog.engine.engine import Engine
 from awlog.model.errors import CannotStart, DataDamaged
@@ -143,7 +143,7 @@ def _listen(config: ServerConfig) -> list[socket.socket]:
             f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}. "
             "Is another server there (ActivityWatch's own, perhaps)? Stop it, or choose another --port."
         ) from None
-    if config.host.lower() not in LOOPBACK_HOSTS:
+    if not is_loopback(config.host):
         _log.warning(
             "listening beyond this machine without access control: whoever reaches the port reads and writes all"
         )

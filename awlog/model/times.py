@@ -85,9 +85,15 @@ def duration_from_seconds(seconds: float | None, start_us: int) -> Micros:
         return Micros(0)
     if seconds > _SECONDS_MAX:
         raise BadRequest("The duration is too long: the event must end within year 9999")
-    duration_us = round(seconds * 1_000_000)
-    if start_us + duration_us > TIME_MAX_US:
-        raise BadRequest("The duration is too long: the event must end within year 9999")
+    whole = int(seconds)
+    # The product of all of it would be rounded once more: from 71 years on it would be another microsecond.
+    duration_us = whole * 1_000_000 + round((seconds - whole) * 1_000_000)
+    longest_us = TIME_MAX_US - start_us
+    if duration_us > longest_us:
+        # The float nearest to the longest duration may lie beyond it: what was written must be readable.
+        if seconds > seconds_from_us(longest_us):
+            raise BadRequest("The duration is too long: the event must end within year 9999")
+        duration_us = longest_us
     return Micros(duration_us)
 
 

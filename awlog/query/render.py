@@ -32,7 +32,8 @@ def render_events(columns: Columns, bucket_number: BucketNumber | None) -> bytes
     About 1.5 µs an event.
     """
     times = _timestamps(columns.start_us)
-    durations = (columns.duration_us / _SECOND_US).tolist()
+    # Python's division rounds once; numpy's would round the integer first, from 285 years on.
+    durations = [duration_us / _SECOND_US for duration_us in columns.duration_us.tolist()]
     payloads = columns.payloads
     codes = columns.payload_code.tolist()
     if bucket_number is None:

@@ -172,7 +172,9 @@ def _create(data_dir: Path, map_bytes: int) -> str:
         if environment.stat()["entries"]:
             check_format(environment, data_dir)
         with environment.begin(write=True) as txn:
-            meta = environment.open_db(layout.META, txn=txn)
+            # All at once: a store that was made and never opened by a server must be readable read-only.
+            databases = {name: environment.open_db(name, txn=txn) for name in layout.SUB_DATABASES}
+            meta = databases[layout.META]
             stored = txn.get(layout.DEVICE_KEY, db=meta)
             if stored is not None:
                 return layout.without_checksum(layout.DEVICE_KEY, bytes(stored), "The device's id").decode()

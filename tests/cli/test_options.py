@@ -1,0 +1,249 @@
+"""Where a setting comes from: a flag, else the environment, else the file, else a default."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from click.testing import Result
+
+from awlog.cli.options import default_data_dir
+from awlog.model.errors import CannotStart
+from tests.cli.conftest import Run
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+class Setting(NamedTuple):
+    """How one setting is given in each place, and how `awlog config` shows what came from there."""
+
+    name: str
+    flag: tuple[str, ...]
+    variable: tuple[str, str]
+    in_file: str
+    shown: dict[str, str]
+
+
+def simple(name: str, flag: str, environment: str, file: str, default: str) -> Setting:
+    """A setting with one value; numbers stand bare in the file, texts in quotes."""
+    word = name.replace("_", "-")
+    in_file = f"{name} = {file if file.isdigit() else repr(file)}"
+    shown = {"flag": flag, "environment": environment, "file": file, "default": default}
+    return Setting(name, (f"--{word}", flag), (f"AWLOG_{name.upper()}", environment), in_file, shown)
+
+
+SETTINGS = [
+    simple("host", "10.0.0.1", "10.0.0.2", "10.0.0.3", "127.0.0.1"),
+    simple("port", "5701", "5702", "5703", "5600"),
+    simple("data_dir", "/one", "/two", "/three", str(default_data_dir(testing=False))),
+    simple("log_format", "json", "json", "json", "console"),
+    simple("log_level", "debug", "warning", "error", "info"),
+    simple("webui", "/", "/usr", "/tmp", "None"),
+    simple("max_body_bytes", "1", "2", "3", str(64 << 20)),
+    simple("max_import_bytes", "4", "5", "6", "1000000000"),
+    simple("cache_bytes", "0", "8", "9", str(64 << 20)),
+    Setting(
+        "cors_origins",
+        ("--cors-origin", "https://a", "--cors-origin", "https://b"),
+        ("AWLOG_CORS_ORIGINS", "https://c https://d"),
+        'cors_origins = ["https://e", "https://f"]',
+        {
+            "flag": "('https://a', 'https://b')",
+            "environment": "('https://c', 'https://d')",
+            "file": "('https://e', 'https://f')",
+            "default": "()",
+        },
+    ),
+    Setting(
+        "custom_static",
+        ("--custom-static", "a=/one", "--custom-static", "b=/two"),
+        ("AWLOG_CUSTOM_STATIC", "c=/three d=/four"),
+        'custom_static = { e = "/five", f = "/six" }',
+        {
+            "flag": "{'a': PosixPath('/one'), 'b': PosixPath('/two')}",
+            "environment": "{'c': PosixPath('/three'), 'd': PosixPath('/four')}",
+            "file": "{'e': PosixPath('/five'), 'f': PosixPath('/six')}",
+            "default": "{}",
+        },
+    ),
+]
+PLACES = ("flag", "environment", "file")
+by_name = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+
+
+def shown(result: Result, name: str) -> tuple[str, str]:
+    """The value of a setting and where it comes from, as `awlog config` prints them."""
+    assert result.exit_code == 0, result.output
+    found = re.search(rf"^{name} +(.*?) +(flag|environment|file|default)$", result.output, re.MULTILINE)
+    assert found is not None, result.output
+    return found.group(1), found.group(2)
+
+
+@by_name
+@pytest.mark.parametrize(
+    "given", range(8), ids=lambda bits: "+".join(p for i, p in enumerate(PLACES) if bits >> i & 1) or "none"
+)
+def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(
+    run: Run, default_file: Path, setting: Setting, given: int
+) -> None:
+    """For every setting, whichever of the three places hold one."""
+    places = [place for i, place in enumerate(PLACES) if given >> i & 1]
+    if "file" in places:
+        default_file.write_text(setting.in_file)
+    environment = dict([setting.variable]) if "environment" in places else {}
+    result = run("config", *(setting.flag if "flag" in places else ()), **environment)
+    expected = places[0] if places else "default"
+    assert shown(result, setting.name) == (setting.shown[expected], expected)
+
+
+def test_every_setting_of_a_server_is_in_the_table_above(run: Run) -> None:
+    """And `testing`, which says which table of the file counts and is therefore not in it."""
+    names = [line.split()[0] for line in run("config").output.splitlines()]
+    assert sorted(names) == sorted(["testing", *(setting.name for setting in SETTINGS)])
+
+
+@by_name
+@pytest.mark.parametrize("testing", [False, True])
+def test_the_testing_table_overrides_the_file_in_testing_mode_only(
+    run: Run, default_file: Path, setting: Setting, testing: bool
+) -> None:
+    """Every setting can stand in both; what stands in neither table has its default."""
+    before, _, after = setting.in_file.partition(" = ")
+    other = SETTINGS[0] if setting.name != "host" else SETTINGS[1]
+    default_file.write_text(f"{other.in_file}\n[testing]\n{before} = {after}\n")
+    result = run("config", *(["--testing"] if testing else []))
+    assert shown(result, other.name) == (other.shown["file"], "file")
+    if testing:
+        assert shown(result, setting.name) == (setting.shown["file"], "file")
+    else:
+        assert shown(result, setting.name) == (setting.shown["default"], "default")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        pytest.param(["--testing"], {}, id="flag"),
+        pytest.param([], {"AWLOG_TESTING": "1"}, id="environment"),
+        pytest.param(["--testing", "--config", "FILE"], {}, id="flag before the file"),
+        pytest.param(["--config", "FILE", "--testing"], {}, id="flag after the file"),
+        pytest.param(["--config", "FILE", "--port", "5705", "--testing"], {}, id="flag after a setting"),
+        pytest.param(["--testing"], {"AWLOG_CONFIG": "FILE"}, id="the file in the environment"),
+        pytest.param([], {"AWLOG_CONFIG": "FILE", "AWLOG_TESTING": "1"}, id="both in the environment"),
+    ],
+)
+def test_testing_mode_counts_wherever_it_is_said(
+    run: Run, default_file: Path, arguments: list[str], environment: dict[str, str]
+) -> None:
+    """Before or after the file is named, as a flag or in the environment."""
+    default_file.write_text('host = "10.0.0.1"\n[testing]\nhost = "10.0.0.2"\n')
+    named = [str(default_file) if word == "FILE" else word for word in arguments]
+    variables = {name: str(default_file) if value == "FILE" else value for name, value in environment.items()}
+    assert shown(run("config", *named, **variables), "host") == ("10.0.0.2", "file")
+
+
+@pytest.mark.parametrize(("flags", "port", "folder"), [([], "5600", "awlog"), (["--testing"], "5666", "awlog-testing")])
+def test_testing_mode_has_a_port_and_a_data_directory_of_its_own(
+    run: Run, flags: list[str], port: str, folder: str
+) -> None:
+    """So trying something out never touches the real data."""
+    result = run("config", *flags)
+    assert shown(result, "port") == (port, "default")
+    assert Path(shown(result, "data_dir")[0]).name == folder
+
+
+UNKNOWN = ["prot", "Port", "max-body-bytes", "cors_origin", "config", "testing_port", "as_json", "digest"]
+
+
+@pytest.mark.parametrize("table", ["", "[testing]\n"], ids=["at the top", "in the testing table"])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [*(("config", name) for name in UNKNOWN), ("paths", "prot"), ("verify", "digest"), ("stats", "as_json")],
+)
+def test_an_unknown_setting_in_the_file_is_named(
+    run: Run, default_file: Path, command: str, name: str, table: str
+) -> None:
+    """With the file and the settings there are; also in the table that does not count now, so that a slip shows early."""
+    default_file.write_text(f"{table}{name} = 1\n")
+    result = run(command)
+    assert result.exit_code == 2
+    assert repr(name) in result.output
+    assert str(default_file) in result.output.replace("\n", "")
+    assert "cache_bytes" in result.output
+
+
+@pytest.mark.parametrize("command", ["paths", "verify", "stats"])
+def test_one_file_serves_every_command(run: Run, default_file: Path, tmp_path: Path, command: str) -> None:
+    """Settings that only the server needs are no mistake where they are not used; `data_dir` counts everywhere."""
+    data_dir = tmp_path / "nothing here"
+    lines = [setting.in_file for setting in SETTINGS if setting.name != "data_dir"]
+    default_file.write_text("\n".join([f"data_dir = {str(data_dir)!r}", *lines, "[testing]", "port = 5704"]))
+    result = run(command)
+    if command == "paths":
+        assert result.exit_code == 0, result.output
+        assert str(data_dir) in result.output
+    else:
+        assert isinstance(result.exception, CannotStart), result.output
+        assert str(data_dir) in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("port = ", "TOML"),
+        ("port == 1", "TOML"),
+        ("port = 5600\nport = 5601", "TOML"),
+        ("port = 0", "--port"),
+        ("port = 65536", "--port"),
+        ('port = "many"', "--port"),
+        ('log_format = "xml"', "--log-format"),
+        ('log_level = "loud"', "--log-level"),
+        ("max_body_bytes = 0", "--max-body-bytes"),
+        ("cache_bytes = -1", "--cache-bytes"),
+        ('webui = "/no/such/folder"', "--webui"),
+        ('custom_static = ["no-folder"]', "NAME=DIRECTORY"),
+        ('custom_static = ["=/folder"]', "NAME=DIRECTORY"),
+        ('custom_static = ["a/b=/folder"]', "NAME=DIRECTORY"),
+        ("testing = true", "'testing'"),
+    ],
+)
+def test_a_bad_file_is_a_usage_error_that_says_what_is_wrong(
+    run: Run, default_file: Path, text: str, complaint: str
+) -> None:
+    """Exit status 2, no traceback."""
+    default_file.write_text(text)
+    result = run("config")
+    assert result.exit_code == 2
+    assert complaint in result.output
+
+
+def test_a_file_that_is_named_must_be_there(run: Run, tmp_path: Path, default_file: Path) -> None:
+    """The default one need not be."""
+    missing = tmp_path / "missing.toml"
+    for result in (run("config", "--config", str(missing)), run("config", AWLOG_CONFIG=str(missing))):
+        assert result.exit_code == 2
+        assert "missing.toml" in result.output.replace("\n", "")
+    assert run("config").exit_code == 0
+    default_file.write_bytes(b"\xff")
+    assert "TOML" in run("config").output
+
+
+def test_a_file_that_is_named_goes_before_the_default_one(run: Run, tmp_path: Path, default_file: Path) -> None:
+    """It replaces it as a whole."""
+    default_file.write_text("port = 5703\nhost = '10.0.0.3'\n")
+    named = tmp_path / "named.toml"
+    named.write_text("port = 5704\n")
+    result = run("config", "--config", str(named))
+    assert shown(result, "port") == ("5704", "file")
+    assert shown(result, "host") == ("127.0.0.1", "default")
+
+
+def test_the_file_that_the_readme_shows_is_understood(run: Run, default_file: Path, tmp_path: Path) -> None:
+    """Word for word, but for the folder of the web UI."""
+    found = re.search(r"```toml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    default_file.write_text(found.group(1).replace("/opt/aw-webui/dist", str(tmp_path)))
+    result = run("config", "--testing")
+    for name in ("port", "webui", "cors_origins", "custom_static", "log_level"):
+        assert shown(result, name)[1] == "file"

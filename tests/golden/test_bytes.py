@@ -1,0 +1,196 @@
+"""Bytes on the disk that must never change: a data directory written by any released awlog must open.
+
+Each literal is spelled out field by field, as `awlog/storage/FORMAT.md` describes it. If one of these tests fails, do not
+change the literal: the format needs a new version and the code a way to read the old one.
+"""
+
+from __future__ import annotations
+
+import pytest
+import zstandard
+
+from awlog.log.columns import columns_of
+from awlog.log.record import decode_record, encode_record
+from awlog.log.segment import decode_segment, encode_segment
+from awlog.log.segment_index import SegmentEntry
+from awlog.log.write_set import TailRow
+from awlog.model.bucket import BucketMeta
+from awlog.model.event import BucketNumber, Event, Payload, Seq
+from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
+from awlog.storage import layout
+
+
+def data(*fields: str) -> bytes:
+    return bytes.fromhex("".join(fields))
+
+
+NUMBER = BucketNumber(3)
+# 2024-05-01T10:00:00.25Z, 12.5 s
+EVENT = Event(
+    Seq(7), Micros(1_714_557_600_250_000), Micros(12_500_000), Payload('{"app":"vim","title":"café"}'.encode())
+)
+
+RECORD = data(
+    "ea725125",  # crc32 of the rest, seeded with the bucket number
+    "0700000000000000",  # seq
+    "90b8b58c61170600",  # start
+    "20bcbe0000000000",  # duration
+    "7b22617070223a2276696d222c227469746c65223a22636166c3a9227d",  # payload
+)
+TAIL_ROW = data("ad83dba6", "0800000000000000", "05000000") + RECORD  # crc32, next seq, next revision, the record
+EMPTY_TAIL_ROW = data("add46ae6", "0100000000000000", "01000000")
+
+ENTRY = data(
+    "c6be6cf9",  # crc32 of the key and the rest
+    "0410000000000000",  # last seq
+    "00100000",  # count
+    "0040d400014023ff",  # least start
+    "90b8b58c61170600",  # greatest start
+    "ff5f73cc0c448403",  # greatest end
+    "09000000",  # revision
+)
+ENTRY_KEY = data("00000003", "0000000000000001")
+SEGMENT_ENTRY = SegmentEntry(Seq(1), Seq(4100), 4096, TIME_MIN_US, Micros(1_714_557_600_250_000), TIME_MAX_US, 9)
+
+BUCKET_KEY = data("00000003")
+BUCKETS = {
+    BucketMeta(
+        NUMBER,
+        "aw-watcher-window_desk",
+        "currentwindow",
+        "aw-watcher-window",
+        "desk",
+        Micros(1_714_557_598_120_000),
+        None,
+        Payload(b'{"k":1}'),
+    ): b"\x27\xec\x89\x40"  # crc32 of the key and the rest
+    b"\x97"  # MessagePack: an array of seven
+    b"\xb6aw-watcher-window_desk"
+    b"\xadcurrentwindow"
+    b"\xb1aw-watcher-window"
+    b"\xa4desk"
+    b"\xcf\x00\x06\x17\x61\x8c\x95\x38\x40"  # created
+    b"\xc0"  # no name
+    b'\xc4\x07{"k":1}',
+    BucketMeta(NUMBER, "日", "", "", "", Micros(-1), "n", Payload(b"{}")): data(
+        "fadc525f", "97", "a3e697a5", "a0", "a0", "a0", "ff", "a16e", "c4027b7d"
+    ),
+}
+
+SETTING = data("06885f7e") + b'[{"id":1}]'
+
+
+def test_a_record() -> None:
+    """One recent event."""
+    assert encode_record(NUMBER, EVENT) == RECORD
+    assert decode_record(NUMBER, RECORD, "the golden record") == EVENT
+
+
+@pytest.mark.parametrize(
+    ("row", "stored"),
+    [(TailRow(Seq(8), 5, EVENT), TAIL_ROW), (TailRow(Seq(1), 1, None), EMPTY_TAIL_ROW)],
+    ids=["with a tail record", "of an empty bucket"],
+)
+def test_a_tail_row(row: TailRow, stored: bytes) -> None:
+    """What a heartbeat rewrites."""
+    assert layout.encode_tail_row(NUMBER, row) == stored
+    assert layout.decode_tail_row(NUMBER, stored) == row
+
+
+def test_an_index_entry_and_its_key() -> None:
+    """Keys are big-endian, so that they sort as numbers do."""
+    assert layout.seq_key(NUMBER, Seq(1)) == ENTRY_KEY
+    assert layout.encode_entry(NUMBER, SEGMENT_ENTRY) == ENTRY
+    assert layout.decode_entry(ENTRY_KEY, ENTRY) == SEGMENT_ENTRY
+
+
+@pytest.mark.parametrize(("meta", "stored"), BUCKETS.items(), ids=["a watcher's", "with a name, before 1970"])
+def test_a_bucket_row(meta: BucketMeta, stored: bytes) -> None:
+    """MessagePack: fields may be added at its end."""
+    assert layout.bucket_key(NUMBER) == BUCKET_KEY
+    assert layout.encode_bucket(meta) == stored
+    assert layout.decode_bucket(BUCKET_KEY, stored) == meta
+
+
+def test_a_setting() -> None:
+    """Canonical JSON behind a checksum."""
+    assert layout.with_checksum(b"views", b'[{"id":1}]') == SETTING
+    assert layout.without_checksum(b"views", SETTING, "the golden setting") == b'[{"id":1}]'
+
+
+def test_the_format_is_version_1() -> None:
+    """An awlog that finds a higher number touches nothing; so it changes only when an old awlog could not read the new."""
+    assert layout.FORMAT_VERSION == 1
+    assert set(layout.SUB_DATABASES) == {
+        b"meta",
+        b"buckets",
+        b"tails",
+        b"log",
+        b"segments",
+        b"segment_index",
+        b"settings",
+    }
+
+
+# A segment with a gap in its seqs, a gap below zero in time, and a payload that comes twice.
+
+TEN_US = 1_714_557_600_000_000
+SEGMENT_EVENTS = [
+    Event(Seq(5), Micros(TEN_US), Micros(60_000_000), Payload(b'{"app":"vim"}')),
+    Event(Seq(6), Micros(TEN_US + 60_000_000), Micros(30_000_000), Payload(b'{"app":"firefox"}')),
+    Event(Seq(8), Micros(TEN_US - 20_000_000), Micros(0), Payload(b'{"app":"vim"}')),
+    Event(Seq(9), Micros(TEN_US + 90_500_000), Micros(250_000), Payload(b"{}")),
+]
+SEGMENT_HEADER = data(
+    "01",  # version
+    "00",  # the seqs have gaps
+    "04000000",  # events
+    "03000000",  # distinct payloads
+    "00e8b18c61170600",  # first start
+    "20a1070000000000",  # unit of the gaps: 0.5 s
+    "90d0030000000000",  # unit of the durations: 0.25 s
+)
+FRAME_LENGTH_AND_CRC = data("29000000", "0131e2b9")
+# Before compression, byte-shuffled: the first bytes of all values, then the second bytes, and so on.
+NUMBERS = data(
+    *("00010304", "00000000" * 7),  # seqs, less the first
+    *("0000b7ba", "00000101", "00000000" * 6),  # gaps, zigzag: 0, 0, -110 s, +110.5 s
+    *("f0780001", "00000000" * 7),  # durations
+    *("01000102", "00000000" * 3),  # payload codes
+)
+PAYLOADS = b'{"app":"firefox"}\n{"app":"vim"}\n{}'
+NUMBERS_FRAME = data(
+    "28b52ffd2070050100b00001030400b7ba0000010100f0780001000100010200041000860e756d6e",
+    "2d",
+)
+PAYLOADS_FRAME = data("28b52ffd2022110100", PAYLOADS.hex())
+
+
+def test_a_segment_is_read() -> None:
+    """As some zstd compressed it once; every later one must give the same events."""
+    sealed = SEGMENT_HEADER + FRAME_LENGTH_AND_CRC + NUMBERS_FRAME + PAYLOADS_FRAME
+    assert decode_segment(sealed, Seq(5), "the golden segment").events() == SEGMENT_EVENTS
+
+
+def test_a_segment_is_written() -> None:
+    """The header to the byte, and what was compressed; how well it was may change with the version of zstd."""
+    sealed = encode_segment(columns_of(SEGMENT_EVENTS), Seq(5))
+    header_bytes = len(SEGMENT_HEADER)
+    assert sealed[:header_bytes] == SEGMENT_HEADER
+    frame_bytes = int.from_bytes(sealed[header_bytes : header_bytes + 4], "little")
+    frames = sealed[header_bytes + len(FRAME_LENGTH_AND_CRC) :]
+    decompressor = zstandard.ZstdDecompressor()
+    assert decompressor.decompress(frames[:frame_bytes]) == NUMBERS
+    assert decompressor.decompress(frames[frame_bytes:]) == PAYLOADS
+
+
+def test_a_segment_without_gaps_in_its_seqs_does_not_hold_them() -> None:
+    """One byte in the header says so, and the numbers begin with the gaps in time."""
+    dense = [Event(Seq(5 + i), one.start_us, one.duration_us, one.payload) for i, one in enumerate(SEGMENT_EVENTS)]
+    sealed = encode_segment(columns_of(dense), Seq(5))
+    header_bytes = len(SEGMENT_HEADER)
+    assert sealed[:2] == b"\x01\x01"
+    assert sealed[2:header_bytes] == SEGMENT_HEADER[2:]
+    frame_bytes = int.from_bytes(sealed[header_bytes : header_bytes + 4], "little")
+    frame = sealed[header_bytes + 8 :][:frame_bytes]
+    assert zstandard.ZstdDecompressor().decompress(frame) == NUMBERS[32:]

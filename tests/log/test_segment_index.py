@@ -1,0 +1,102 @@
+"""The segment index against a plain dict of entries."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from awlog.log.segment_index import SegmentEntry, SegmentIndex
+from awlog.model.event import Seq
+from awlog.model.times import Micros
+
+times = st.integers(-15, 15)
+first_seqs = st.integers(1, 8)
+
+
+def entry(
+    first_seq: int,
+    min_start_us: int,
+    max_start_us: int,
+    max_end_us: int,
+    *,
+    last_seq: int | None = None,
+    revision: int = 0,
+) -> SegmentEntry:
+    return SegmentEntry(
+        Seq(first_seq),
+        Seq(first_seq + 2 if last_seq is None else last_seq),
+        3,
+        Micros(min_start_us),
+        Micros(max_start_us),
+        Micros(max_end_us),
+        revision,
+    )
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> SegmentEntry:
+    """Any segment that can be: min start <= max start <= max end; seq ranges may overlap."""
+    min_start_us, max_start_us, max_end_us = sorted(draw(st.tuples(times, times, times)))
+    first_seq = draw(first_seqs)
+    last_seq = first_seq + draw(st.integers(0, 5))
+    return entry(first_seq, min_start_us, max_start_us, max_end_us, last_seq=last_seq, revision=draw(st.integers(0, 2)))
+
+
+@given(
+    st.lists(st.tuples(st.just("put"), entries()) | st.tuples(st.just("remove"), first_seqs), max_size=16),
+    st.lists(st.tuples(times, times), min_size=1, max_size=5),
+)
+def test_an_index_says_what_a_plain_list_says(
+    steps: list[tuple[str, SegmentEntry | int]], ranges: list[tuple[int, int]]
+) -> None:
+    """After any puts, replacements and removals: what meets a range, what may hold a seq, and the sums."""
+    index = SegmentIndex()
+    model: dict[Seq, SegmentEntry] = {}
+    for _, value in steps:
+        if isinstance(value, SegmentEntry):
+            index.put(value)
+            model[value.first_seq] = value
+        elif Seq(value) in model:
+            index.remove(Seq(value))
+            del model[Seq(value)]
+        held = list(model.values())
+        assert len(index) == len(held)
+        assert list(index) == sorted(held, key=lambda one: (one.min_start_us, one.first_seq))
+        assert index.event_count() == sum(one.count for one in held)
+        assert index.min_start_us() == min((one.min_start_us for one in held), default=None)
+        assert index.max_end_us() == max((one.max_end_us for one in held), default=None)
+    for start_us, end_us in ranges:
+        met = index.meeting(start_us, end_us)
+        expected = [one for one in model.values() if one.max_end_us >= start_us and one.min_start_us <= end_us]
+        assert sorted(met, key=lambda one: one.first_seq) == sorted(expected, key=lambda one: one.first_seq)
+        assert [one.max_start_us for one in met] == sorted((one.max_start_us for one in met), reverse=True)
+    for number in range(1, 14):
+        seq = Seq(number)
+        assert index.get(seq) == model.get(seq)
+        holding = {one.first_seq for one in index.maybe_holding(seq)}
+        assert holding == {one.first_seq for one in model.values() if one.first_seq <= seq <= one.last_seq}
+
+
+def test_a_long_segment_far_back_is_found() -> None:
+    """One event of a year among segments of an hour: it reaches into every range of that year."""
+    index = SegmentIndex()
+    index.put(entry(1, 0, 10, 1_000_000))
+    for number in range(2, 50):
+        index.put(entry(number, 100 * number, 100 * number + 40, 100 * number + 50))
+    assert [one.first_seq for one in index.meeting(900_000, 950_000)] == [1]
+    assert [one.first_seq for one in index.meeting(4_960, 999_999)] == [1]
+    assert [one.first_seq for one in index.meeting(4_950, 999_999)] == [49, 1]
+    assert [one.first_seq for one in index.meeting(-5, 0)] == [1]
+    assert index.meeting(1_000_001, 2_000_000) == []
+    assert index.meeting(-9, -1) == []
+
+
+def test_a_rewritten_segment_takes_the_place_of_the_old_one() -> None:
+    """Put again with the same least seq, but another span: the old span finds nothing."""
+    index = SegmentIndex()
+    index.put(entry(1, 0, 10, 20))
+    index.put(entry(1, 100, 110, 120, revision=1))
+    assert len(index) == 1
+    assert index.meeting(0, 50) == []
+    assert [one.revision for one in index.meeting(100, 100)] == [1]
+    assert (index.min_start_us(), index.max_end_us()) == (100, 120)
