@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aw_client import ActivityWatchClient
 
 from tests.clients.test_aw_client import wait_for
@@ -77,6 +78,7 @@ def test_aw_watcher_netstatus_records_when_the_network_was_there(home: Path, ser
         newest = one
 
 
+@pytest.mark.needs("tmux")
 def test_aw_watcher_tmux_attached_records_the_session(home: Path, server: Server) -> None:
     """A real tmux with one attached session and one that is not. The watcher looks every ten seconds."""
     watched = point_to(server, commit_interval=0)
