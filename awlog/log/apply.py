@@ -92,6 +92,12 @@ def _bucket(state: State, bucket_number: BucketNumber) -> BucketState:
     return bucket
 
 
+def _note_change(bucket: BucketState, writes: WriteSet) -> None:
+    """Something that was there is no longer where or what it was: who keeps a copy of the bucket must read it anew."""
+    bucket.next_revision += 1
+    _note_tail(bucket, writes)
+
+
 def _note_tail(bucket: BucketState, writes: WriteSet) -> None:
     writes.tails[bucket.number] = TailRow(bucket.next_seq, bucket.next_revision, bucket.tail)
 
@@ -142,10 +148,9 @@ def _put_run(bucket: BucketState, run: SealedRun, writes: WriteSet) -> None:
 
 
 def _put_segment(bucket: BucketState, segment: SegmentWrite, writes: WriteSet) -> None:
-    bucket.next_revision += 1
     bucket.index.put(segment.entry)
     writes.put_segment(bucket.number, segment)
-    _note_tail(bucket, writes)
+    _note_change(bucket, writes)
 
 
 def _replace(bucket: BucketState, event: Event, writes: WriteSet, load: LoadSegment) -> None:
@@ -176,10 +181,11 @@ def _delete(bucket: BucketState, seq: Seq, writes: WriteSet, load: LoadSegment) 
             bucket.head.remove(youngest.seq)
             writes.drop_record(bucket.number, youngest.seq)
         bucket.tail = youngest
-        _note_tail(bucket, writes)
+        _note_change(bucket, writes)
     elif bucket.head.get(seq) is not None:
         bucket.head.remove(seq)
         writes.drop_record(bucket.number, seq)
+        _note_change(bucket, writes)
     else:
         found = bucket.find_sealed(seq, load)
         assert found is not None, "only a stored event is deleted"
@@ -226,6 +232,7 @@ def _rewrite(bucket: BucketState, entry: SegmentEntry, columns: Columns, writes:
     """Puts a segment with other content in the place of `entry`'s; its key is again its least seq."""
     bucket.index.remove(entry.first_seq)
     writes.drop_segment(bucket.number, entry.first_seq)
-    if not len(columns):
-        return
-    _put_segment(bucket, SegmentWrite(entry_of(columns, bucket.next_revision), columns=columns), writes)
+    if len(columns):
+        _put_segment(bucket, SegmentWrite(entry_of(columns, bucket.next_revision), columns=columns), writes)
+    else:
+        _note_change(bucket, writes)

@@ -35,7 +35,8 @@ class BucketState:
     def __init__(self, meta: BucketMeta) -> None:
         self.meta = meta
         self.next_seq = Seq(1)
-        # Each segment that is written gets the next one, so that two contents never look alike to a cache.
+        # Moves with every change but growth. Each segment that is written gets the next one, so that two contents never
+        # look alike to a cache.
         self.next_revision = 1
         self.tail: Event | None = None
         self.head = Head()

@@ -15,7 +15,10 @@ from awlog.model.event import BucketNumber, Event, Seq
 
 
 class TailRow(Struct, frozen=True, gc=False):
-    """What a heartbeat changes: the tail record; and the numbers that the next new event and segment get."""
+    """What a heartbeat changes: the tail record; and the numbers that the next new event and the next change get.
+
+    As long as `next_revision` is the same, a bucket has only grown: new events, and a longer or newer tail record.
+    """
 
     next_seq: Seq
     next_revision: int

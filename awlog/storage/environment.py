@@ -105,6 +105,10 @@ class Environment:
                 if opened is self.lmdb:  # else it was closed under the reader, and counts from zero again
                     self.reader_count -= 1
 
+    def follow_growth(self) -> None:
+        """Takes over the size of the map that another process gave it. No transaction may be open in this process."""
+        self.lmdb.set_mapsize(0)
+
     def last_txn_id(self) -> int:
         return int(self.lmdb.info()["last_txnid"])
 

@@ -13,7 +13,7 @@ from awlog.log.segment_index import SegmentEntry
 from awlog.log.write_set import TailRow
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import DataDamaged
-from awlog.model.event import BucketNumber, Payload, Seq
+from awlog.model.event import BucketNumber, Event, Payload, Seq
 from awlog.model.times import Micros
 
 FORMAT_VERSION: Final = 1
@@ -65,6 +65,15 @@ def split_seq_key(key: bytes) -> tuple[BucketNumber, Seq]:
         raise DataDamaged(f"A key of {len(key)} bytes where bucket number and seq have {_SEQ_KEY.size}")
     number, seq = _SEQ_KEY.unpack(key)
     return BucketNumber(number), Seq(seq)
+
+
+def decode_record_at(bucket_number: BucketNumber, seq: Seq, value: bytes) -> Event:
+    """The record under this key. Raises DataDamaged, also for a record in another's place."""
+    where = f"Record {seq} of bucket number {bucket_number}"
+    event = decode_record(bucket_number, value, where)
+    if event.seq != seq:
+        raise DataDamaged(where)
+    return event
 
 
 def encode_tail_row(bucket_number: BucketNumber, row: TailRow) -> bytes:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import lmdb
 
-from awlog.log.record import decode_record
 from awlog.log.write_set import SegmentWrite, WriteSet
 from awlog.model.errors import DataDamaged
 from awlog.model.event import BucketNumber, Event, Payload
@@ -52,9 +51,7 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
     for key, value in _rows(txn, databases[layout.LOG]):
         number, seq = layout.split_seq_key(key)
         _must_be_known(writes, number, "record")
-        event = decode_record(number, value, f"Record {seq} of bucket number {number}")
-        if event.seq != seq:
-            raise DataDamaged(f"Record {seq} of bucket number {number}")
+        event = layout.decode_record_at(number, seq, value)
         payload = payloads.setdefault(event.payload, event.payload)
         writes.put_record(number, Event(seq, event.start_us, event.duration_us, payload))
     for key, value in _rows(txn, databases[layout.SEGMENT_INDEX]):

@@ -1,0 +1,121 @@
+"""A second process's view of the store: buckets as they are in a snapshot, kept between snapshots and brought up to date.
+
+A bucket whose row in `tails` is the same has not changed. One whose row has the same `next_revision` has only grown: the
+new records are read, and the tail record of before, which may be a record now. Otherwise the bucket is read anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import lmdb
+
+from awlog.log.columns import Columns, joined
+from awlog.log.history import count_events, events_newest_first
+from awlog.log.segment_index import SegmentEntry
+from awlog.log.state import BucketState
+from awlog.model.bucket import BucketMeta
+from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.times import Micros
+from awlog.storage import layout
+from awlog.storage.environment import Environment
+from awlog.storage.segment_cache import SegmentCache
+from awlog.storage.snapshot import Snapshot, open_snapshot
+
+
+class LiveView:
+    """Owned by one process that only reads. Memory: the heads and indexes of the buckets it was asked about."""
+
+    def __init__(self, environment: Environment, cache_bytes: int) -> None:
+        self._environment = environment
+        self._cache = SegmentCache(cache_bytes)
+        self._known: dict[BucketNumber, tuple[bytes, BucketState]] = {}
+
+    @contextmanager
+    def now(self) -> Iterator[ViewAtOnce]:
+        """The store as it is at this moment, for as long as the context is open."""
+        try:
+            opened = open_snapshot(self._environment)
+            snapshot = opened.__enter__()
+        except lmdb.MapResizedError:  # the server doubled its map
+            self._environment.follow_growth()
+            opened = open_snapshot(self._environment)
+            snapshot = opened.__enter__()
+        try:
+            yield ViewAtOnce(self, snapshot)
+        finally:
+            opened.__exit__(None, None, None)
+
+    def bucket(self, snapshot: Snapshot, meta: BucketMeta) -> BucketState:
+        """The bucket in this snapshot. Costs what was added since it was asked for last."""
+        row = snapshot.tail_row(meta.number)
+        known = self._known.get(meta.number)
+        if known is not None and known[0] == row:
+            bucket = known[1]
+            bucket.meta = meta
+            return bucket
+        decoded = layout.decode_tail_row(meta.number, row)
+        if known is not None and known[1].next_revision == decoded.next_revision:
+            bucket = known[1]
+            bucket.meta = meta
+            _read_growth(snapshot, bucket)
+        else:
+            bucket = BucketState(meta)
+            bucket.head.put_all(snapshot.records(meta.number, Seq(0)))
+            for entry in snapshot.entries(meta.number):
+                bucket.index.put(entry)
+        bucket.next_seq, bucket.next_revision, bucket.tail = decoded.next_seq, decoded.next_revision, decoded.tail
+        self._known[meta.number] = (row, bucket)
+        return bucket
+
+    def load(self, snapshot: Snapshot, number: BucketNumber, entry: SegmentEntry) -> Columns:
+        columns = self._cache.get(number, entry)
+        if columns is None:
+            columns = snapshot.segment(number, entry)
+            self._cache.put(number, entry, columns)
+        return columns
+
+    def forget_all_but(self, numbers: set[BucketNumber]) -> None:
+        """Lets go of buckets that were deleted."""
+        for number in self._known.keys() - numbers:
+            del self._known[number]
+
+
+class ViewAtOnce:
+    """One moment of the store; what a query reads from."""
+
+    def __init__(self, view: LiveView, snapshot: Snapshot) -> None:
+        self._view = view
+        self._snapshot = snapshot
+        self._metas = {meta.number: meta for meta in snapshot.buckets()}
+        view.forget_all_but(set(self._metas))
+        self.loaded_count = 0
+
+    def buckets(self) -> list[BucketMeta]:
+        """All buckets, oldest first."""
+        return list(self._metas.values())
+
+    def events(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> Columns:
+        """The events that meet [start_us, end_us], uncut, by descending start and ascending seq."""
+        bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
+        return joined(list(events_newest_first(bucket, start_us, end_us, None, self._load)))
+
+    def count(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> int:
+        """How many events meet [start_us, end_us]."""
+        bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
+        return count_events(bucket, start_us, end_us, self._load)
+
+    def _load(self, number: BucketNumber, entry: SegmentEntry) -> Columns:
+        self.loaded_count += 1
+        return self._view.load(self._snapshot, number, entry)
+
+
+def _read_growth(snapshot: Snapshot, bucket: BucketState) -> None:
+    """Adds the records that came since, among them perhaps the tail record of before."""
+    added: list[Event] = list(snapshot.records(bucket.number, bucket.next_seq))
+    if bucket.tail is not None:
+        demoted = snapshot.record(bucket.number, bucket.tail.seq)
+        if demoted is not None:
+            added.append(demoted)
+    bucket.head.put_all(added)
