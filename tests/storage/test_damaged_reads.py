@@ -1,0 +1,153 @@
+"""R3: damage is found, said and contained. What is damaged is never served; other reads and all other writes go on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from awlog.model.commands import Command, DeleteBucket, DeleteEvent, InsertEvents
+from awlog.model.errors import DataDamaged
+from awlog.model.times import TIME_MAX_US, TIME_MIN_US
+from awlog.storage import layout
+from tests.engine.harness import Store, WatchedEngine, beat, create, decoded, event, insert, starts_s
+from tests.storage.raw import MAIN, Tables, flipped, main_key, tables
+
+SECOND = main_key(5)
+"""The segment that these tests damage: events 5 to 8, which begin at 400, 500, 600 and 700 s."""
+
+
+def _flip(rows: Tables) -> None:
+    rows.change(layout.SEGMENTS, SECOND, lambda value: flipped(value, -1))
+
+
+def _cut(rows: Tables) -> None:
+    rows.change(layout.SEGMENTS, SECOND, lambda value: value[: len(value) // 2])
+
+
+def _cut_in_its_header(rows: Tables) -> None:
+    rows.change(layout.SEGMENTS, SECOND, lambda value: value[:7])
+
+
+def _zero(rows: Tables) -> None:
+    rows.change(layout.SEGMENTS, SECOND, lambda value: bytes(len(value)))
+
+
+def _remove(rows: Tables) -> None:
+    rows.delete(layout.SEGMENTS, SECOND)
+
+
+def _put_another_in_its_place(rows: Tables) -> None:
+    rows.put(layout.SEGMENTS, SECOND, rows.get(layout.SEGMENTS, main_key(9)))
+
+
+DAMAGES: list[Callable[[Tables], None]] = [
+    _flip,
+    _cut,
+    _cut_in_its_header,
+    _zero,
+    _remove,
+    _put_another_in_its_place,
+]
+
+
+@pytest.fixture(params=DAMAGES, ids=lambda damage: damage.__name__.strip("_").replace("_", " "))
+async def engine(store: Store, request: pytest.FixtureRequest) -> AsyncIterator[WatchedEngine]:
+    """On a store with a damaged segment in the middle of bucket `main`."""
+    with tables(store.data_dir) as rows:
+        request.param(rows)
+    yield await store.open()
+    await store.close(whole=False)
+
+
+def main_id(seq: int) -> int:
+    return MAIN << 32 | seq
+
+
+async def test_a_read_that_meets_it_is_refused_and_told_where(engine: WatchedEngine):
+    """Each way to it: the range, its edge, the count at its edge, the event by id, the export."""
+    for start_s, end_s in ((0, 2000), (710, 710), (405, 450)):
+        with pytest.raises(DataDamaged, match=r"Segment 5 of bucket number 1.*awlog verify"):
+            await engine.events("main", start_s * 1_000_000, end_s * 1_000_000)
+    with pytest.raises(DataDamaged):
+        await engine.count("main", TIME_MIN_US, 650_000_000)  # type: ignore[arg-type]
+    with pytest.raises(DataDamaged):
+        await engine.event_json("main", main_id(6))
+    with pytest.raises(DataDamaged):
+        async with engine.export("main") as (bucket,):
+            async for _ in bucket.events:
+                pass
+
+
+async def test_what_comes_before_it_in_a_stream_is_given(engine: WatchedEngine):
+    """Newest first: the events that began later have been read already, and none of the damaged ones."""
+    read: list[bytes] = []
+    with pytest.raises(DataDamaged):
+        async for chunk in engine.read_json("main", TIME_MIN_US, TIME_MAX_US, count_max=None):
+            read.append(chunk)  # noqa: PERF401 - what was read before the error is what counts
+    assert starts_s(decoded(read)) == [100.0 * n for n in range(15, 7, -1)]
+
+
+async def test_other_reads_go_on(engine: WatchedEngine):
+    """Ranges beside it, other segments' events, other buckets, metadata, the count that need not open it."""
+    assert starts_s(await engine.events("main", 711_000_000, 1_000_000_000)) == [1000.0, 900.0, 800.0]
+    assert starts_s(await engine.events("main", 0, 399_000_000)) == [300.0, 200.0, 100.0, 0.0]
+    assert starts_s(await engine.events("main", count_max=8)) == [100.0 * n for n in range(15, 7, -1)]
+    assert await engine.count("main", TIME_MIN_US, TIME_MAX_US) == 16
+    assert await engine.event_json("main", main_id(4))
+    assert await engine.event_json("main", main_id(9))
+    assert len(await engine.events("quiet")) == 1
+    assert await engine.events("empty") == []
+    main = engine.bucket("main")
+    assert (main.start_us, main.end_us) == (0, 1510_000_000)
+
+
+async def test_all_writes_that_do_not_need_it_go_on(engine: WatchedEngine):
+    """Heartbeats, inserts also into its range, edits and deletes of other events, new buckets."""
+    await engine.submit(beat("main", 1505, 30, "title 3"))
+    await engine.submit(beat("main", 1600, data="other"))
+    await engine.submit(insert("main", event(450, 1), event(0, 1, "edited", main_id(1))))
+    assert await engine.submit(DeleteEvent("main", main_id(9))) is True
+    assert await engine.submit(DeleteEvent("main", main_id(16))) is True
+    await engine.submit(create("new"))
+    await engine.submit(beat("quiet", 52, 30))
+    for n in range(20):
+        await engine.submit(insert("main", event(2000 + n)))
+    await engine.upkept()
+    assert starts_s(await engine.events("main", 1_500_000_000)) == [
+        *(2000.0 + n for n in range(19, -1, -1)),
+        1600.0,
+    ]
+
+
+async def test_a_write_that_needs_it_is_refused_and_changes_nothing(engine: WatchedEngine):
+    """An edit, a delete, a late heartbeat in its range, an import that must look for equal events."""
+    refused: list[Command] = [
+        insert("main", event(3000), event(600, 1, "edited", main_id(7))),
+        DeleteEvent("main", main_id(6)),
+        beat("main", 505, 1, "title 1"),
+    ]
+    before = [engine.bucket("main"), await engine.count("main", TIME_MIN_US, TIME_MAX_US)]
+    for command in refused:
+        with pytest.raises(DataDamaged):
+            await engine.submit(command)
+    with pytest.raises(DataDamaged):
+        await engine.import_buckets([(create("in"), [event(1)]), (create("main"), [event(100 * n) for n in range(9)])])
+    assert [engine.bucket("main"), await engine.count("main", TIME_MIN_US, TIME_MAX_US)] == before
+    assert [bucket.meta.id for bucket in engine.buckets()] == ["main", "quiet", "empty"]
+
+
+async def test_the_bucket_can_be_deleted_and_made_anew(store: Store, engine: WatchedEngine):
+    """That is how a client gets rid of it; then the store is whole again."""
+    await engine.submit(DeleteBucket("main"))
+    await engine.submit(create("main"))
+    await engine.submit(InsertEvents("main", [event(1)]))
+    assert len(await engine.events("main")) == 1
+    await store.close(whole=True)
+
+
+async def test_a_damaged_segment_is_not_found_whole_by_asking_again(engine: WatchedEngine):
+    """Nothing half decoded stays in the cache."""
+    for _ in range(3):
+        with pytest.raises(DataDamaged):
+            await engine.events("main")
