@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "telemetry": {"structlog"},
     "model": {"msgspec"},
     "log": {"msgspec", "model", "numpy", "sortedcontainers", "zstandard"},
-    "query": {"msgspec", "model", "log", "numpy"},
+    "query": {"msgspec", "model", "log", "numpy", "re2"},
     "storage": {"msgspec", "model", "log", "lmdb", *TELEMETRY},
     "engine": {"msgspec", "model", "log", "query", "storage", *TELEMETRY},
     "api": {"msgspec", "model", "engine", "aiohttp", *TELEMETRY},

@@ -41,6 +41,10 @@ class Call:
     def query(self) -> dict[str, str]:
         """The query parameters; of equal names the first counts."""
         if self._query is None:
+            if "&" not in self.query_text and "%" not in self.query_text and "+" not in self.query_text:
+                name, _, value = self.query_text.partition("=")  # a heartbeat's: nothing to decode
+                self._query = {name: value}
+                return self._query
             try:
                 pairs = parse_qsl(self.query_text, keep_blank_values=True, max_num_fields=100)
             except ValueError:

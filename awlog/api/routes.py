@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from awlog.api import buckets, events, heartbeat, info, settings, transfer
+from awlog.api import buckets, events, heartbeat, info, query, settings, transfer
 from awlog.api.call import Call
 from awlog.model.errors import MethodNotAllowed, NotFound
 
@@ -48,6 +48,7 @@ ROUTES: Final = (
     Route("0/buckets/{bucket_id}/events/{event_id}", {"GET": events.get_event, "DELETE": events.delete_event}),
     Route("0/buckets/{bucket_id}/heartbeat", {"POST": heartbeat.heartbeat}),
     Route("0/buckets/{bucket_id}/export", {"GET": transfer.export_bucket}),
+    Route("0/query", {"POST": query.query}),
     Route("0/export", {"GET": transfer.export_all}),
     Route("0/import", {"POST": transfer.import_buckets}),
     Route("0/settings", {"GET": settings.all_settings, "POST": settings.without_key}),
@@ -78,25 +79,27 @@ def path_segments(path: str) -> list[str]:
         raise NotFound("There is nothing at this path: it is not UTF-8") from None
 
 
+# Segments of a route by their place: those that must be equal, and those that are parameters.
+_Fixed = tuple[tuple[int, str], ...]
+_Named = tuple[tuple[int, str], ...]
+
+
 class Router:
     """Finds a route by its segments. O(routes of that length); literals go before parameters, in table order."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._by_length: dict[int, list[tuple[tuple[str, ...], Route]]] = {}
+        self._by_length: dict[int, list[tuple[_Fixed, _Named, Route]]] = {}
         for route in routes:
-            parts = tuple(route.path.split("/"))
-            self._by_length.setdefault(len(parts), []).append((parts, route))
+            parts = list(enumerate(route.path.split("/")))
+            fixed = tuple((at, part) for at, part in parts if part[0] != "{")
+            named = tuple((at, part[1:-1]) for at, part in parts if part[0] == "{")
+            self._by_length.setdefault(len(parts), []).append((fixed, named, route))
 
     def find(self, segments: Sequence[str], params: dict[str, str]) -> Route:
         """The route, its parameters put into `params`. `segments` are those below `/api/`. Raises NotFound."""
-        for parts, route in self._by_length.get(len(segments), ()):
-            found: dict[str, str] = {}
-            for part, segment in zip(parts, segments, strict=True):
-                if part[0] == "{":
-                    found[part[1:-1]] = segment
-                elif part != segment:
-                    break
-            else:
-                params.update(found)
+        for fixed, named, route in self._by_length.get(len(segments), ()):
+            if all(segments[at] == literal for at, literal in fixed):
+                for at, name in named:
+                    params[name] = segments[at]
                 return route
         raise NotFound("There is nothing at this path; GET /api/ lists what there is")

@@ -77,12 +77,18 @@ class ImportBody(Struct):
     buckets: dict[str, Raw]
 
 
+class QueryBody(Struct):
+    query: list[str]
+    timeperiods: list[str]
+
+
 EVENTS: Final = msgspec.json.Decoder(EventBody | list[EventBody])
 HEARTBEAT: Final = msgspec.json.Decoder(UnnumberedEventBody)
 CREATE_BUCKET: Final = msgspec.json.Decoder(CreateBucketBody)
 UPDATE_BUCKET: Final = msgspec.json.Decoder(UpdateBucketBody)
 IMPORT: Final = msgspec.json.Decoder(ImportBody)
 IMPORTED_BUCKET: Final = msgspec.json.Decoder(ImportedBucketBody)
+QUERY: Final = msgspec.json.Decoder(QueryBody)
 ANY_VALUE: Final = msgspec.json.Decoder(Raw)
 
 

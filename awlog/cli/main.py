@@ -9,11 +9,13 @@ import click
 from awlog import __version__
 from awlog.cli.config import config
 from awlog.cli.paths import paths
+from awlog.cli.query import query
 from awlog.cli.serve import serve
 from awlog.cli.stats import stats
 from awlog.cli.verify import verify
-from awlog.model.errors import AwlogError
+from awlog.model.errors import AwlogError, Refused
 
+REFUSED_STATUS = 1
 CANNOT_START_STATUS = 3
 
 
@@ -35,14 +37,17 @@ def awlog() -> None:
     """
 
 
-for _command in (serve, paths, config, verify, stats):
+for _command in (serve, paths, config, query, verify, stats):
     awlog.add_command(_command)
 
 
 def main() -> None:
-    """Runs the command line. Exit status 3: it cannot start, and the message says why and what to do."""
+    """Runs the command line. Exit status 1: refused, a query that is wrong for example; 2: wrong usage; 3: cannot start."""
     try:
         awlog(prog_name="awlog")
+    except Refused as error:
+        click.echo(f"awlog: {error}", err=True)
+        sys.exit(REFUSED_STATUS)
     except AwlogError as error:
         click.echo(f"awlog cannot start: {error}", err=True)
         sys.exit(CANNOT_START_STATUS)

@@ -13,7 +13,9 @@ from msgspec import Struct
 
 from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX
 from awlog.engine.engine import CACHE_BYTES
+from awlog.engine.readers import QueryLimits
 
+_QUERY_LIMITS: Final = QueryLimits()
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 PORT: Final = 5600
@@ -36,6 +38,8 @@ class ServerConfig(Struct, frozen=True):
     max_body_bytes: int
     max_import_bytes: int
     cache_bytes: int
+    max_query_s: float
+    max_query_memory_bytes: int
 
 
 # What may stand in the file, whichever command reads it.
@@ -182,7 +186,23 @@ def server_options(command: _F) -> _F:
             default=CACHE_BYTES,
             show_default=True,
             envvar="AWLOG_CACHE_BYTES",
-            help="Memory for decoded history.",
+            help="Memory for decoded history, of the server and of each reader process.",
+        ),
+        click.option(
+            "--max-query-s",
+            type=click.FloatRange(0, min_open=True),
+            default=_QUERY_LIMITS.run_s_max,
+            show_default=True,
+            envvar="AWLOG_MAX_QUERY_S",
+            help="Longest run of a query, seconds.",
+        ),
+        click.option(
+            "--max-query-memory-bytes",
+            type=click.IntRange(1),
+            default=_QUERY_LIMITS.memory_bytes_max,
+            show_default=True,
+            envvar="AWLOG_MAX_QUERY_MEMORY_BYTES",
+            help="Most that the values of a query may take.",
         ),
     ]
     for option in reversed(options):
@@ -206,4 +226,6 @@ def server_config(values: dict[str, Any]) -> ServerConfig:
         max_body_bytes=values["max_body_bytes"],
         max_import_bytes=values["max_import_bytes"],
         cache_bytes=values["cache_bytes"],
+        max_query_s=values["max_query_s"],
+        max_query_memory_bytes=values["max_query_memory_bytes"],
     )

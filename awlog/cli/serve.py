@@ -26,6 +26,7 @@ from awlog.api.configuration import ApiSettings
 from awlog.api.guard import is_loopback
 from awlog.cli.options import ServerConfig, server_config, server_options
 from awlog.engine.engine import Engine
+from awlog.engine.readers import QueryLimits
 from awlog.model.errors import CannotStart, DataDamaged
 from awlog.storage.environment import Environment, create_if_new, prepare_directory
 from awlog.storage.identity import Identity
@@ -80,7 +81,8 @@ def _rehearsal(config: ServerConfig) -> None:
 async def _serve(
     config: ServerConfig, identity: Identity, environment: Environment, sockets: list[socket.socket], began_s: float
 ) -> None:
-    engine = Engine(environment, cache_bytes=config.cache_bytes)
+    query_limits = QueryLimits(config.max_query_s, config.max_query_memory_bytes, config.cache_bytes)
+    engine = Engine(environment, cache_bytes=config.cache_bytes, query_limits=query_limits)
     # What was loaded stays for ever: the collector need not walk over it again and again.
     gc.collect()
     gc.freeze()

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer
+from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
 from awlog.engine.upkeep import Upkeep
 from awlog.log.apply import apply
 from awlog.log.columns import Columns, columns_of
@@ -49,6 +50,7 @@ _STEP_EVENTS: Final = 1024
 # A store that could not be read again after a failed write is tried at most this often.
 _RETRY_S: Final = 1.0
 _GROW_POLL_S: Final = 0.005
+_QUERY_LIMITS: Final = QueryLimits()
 
 
 class BucketView(Struct, frozen=True):
@@ -75,6 +77,7 @@ class Engine:
         *,
         clock: Clock = system_clock,
         cache_bytes: int = CACHE_BYTES,
+        query_limits: QueryLimits = _QUERY_LIMITS,
         open_writer: Callable[[Environment], Writer] = Writer,
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
@@ -92,6 +95,7 @@ class Engine:
         self._may_read.set()
         self._import_turn = asyncio.Lock()
         self._recover()
+        self._readers = Readers(environment.data_dir, query_limits, environment.reap_readers)
         self._committer = Committer(
             lambda writes: self._writer.commit(writes),
             on_durable=self._take_durable,
@@ -105,6 +109,7 @@ class Engine:
 
     async def close(self) -> None:
         """Commits what is open, marks the store clean, ends the thread. The environment stays the caller's."""
+        await self._readers.close()
         await self._upkeep.close()
         await self._committer.close()
         if self._broken is None:
@@ -275,6 +280,13 @@ class Engine:
             chunks = events_newest_first(bucket, start_us, end_us, count_max, load)
             async for columns in _in_small_steps(chunks):
                 yield render_events(columns.clipped(start_us, end_us), bucket.number)
+
+    async def query(self, lines: list[str], periods: list[str], *, name: str, explain: bool) -> QueryAnswer:
+        """Runs a program once for each period, all on one snapshot, in a reader process.
+
+        Raises QueryError, BadRequest for a bad period, DataDamaged, Unavailable. Cancel it to end the query.
+        """
+        return await self._readers.query(lines, periods, name=name, explain=explain)
 
     @asynccontextmanager
     async def export(self, bucket_id: str | None) -> AsyncIterator[list[ExportedBucket]]:

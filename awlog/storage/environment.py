@@ -58,7 +58,7 @@ class Environment:
             raise _cannot_open(self.data_dir, error) from error
         try:
             check_format(self.lmdb, self.data_dir)  # before anything is written
-            self.lmdb.reader_check()
+            self.reap_readers()
             self.databases = {
                 name: self.lmdb.open_db(name, create=not self._read_only) for name in layout.SUB_DATABASES
             }
@@ -104,6 +104,10 @@ class Environment:
             finally:
                 if opened is self.lmdb:  # else it was closed under the reader, and counts from zero again
                     self.reader_count -= 1
+
+    def reap_readers(self) -> None:
+        """Frees the slots of processes that died while they were reading: each would keep old pages for ever."""
+        self.lmdb.reader_check()
 
     def follow_growth(self) -> None:
         """Takes over the size of the map that another process gave it. No transaction may be open in this process."""

@@ -44,6 +44,14 @@ SETTINGS = [
     simple("max_body_bytes", "1", "2", "3", str(64 << 20)),
     simple("max_import_bytes", "4", "5", "6", "1000000000"),
     simple("cache_bytes", "0", "8", "9", str(64 << 20)),
+    simple("max_query_memory_bytes", "10", "11", "12", str(512 << 20)),
+    Setting(
+        "max_query_s",
+        ("--max-query-s", "0.5"),
+        ("AWLOG_MAX_QUERY_S", "60"),
+        "max_query_s = 2.5",
+        {"flag": "0.5", "environment": "60.0", "file": "2.5", "default": "30.0"},
+    ),
     Setting(
         "cors_origins",
         ("--cors-origin", "https://a", "--cors-origin", "https://b"),

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from awlog.log.columns import columns_of
-from awlog.model.payload import canonical_object
 from awlog.model.event import BUCKET_NUMBER_MAX, SEQ_MAX, BucketNumber, Event, event_id
+from awlog.model.payload import canonical_object
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, format_timestamp
 from awlog.query.render import render_event, render_events
 from tests.log.events import any_event, event

@@ -1,0 +1,36 @@
+"""`/query`: programs over time ranges, run in reader processes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+from msgspec import Raw
+
+from awlog.api import wire
+from awlog.api.call import BrokenOff, Call
+
+# How soon a query ends after its client has gone.
+_CLIENT_CHECK_S: Final = 0.25
+
+
+async def query(call: Call) -> web.StreamResponse:
+    """Runs a program once for each period; the list of its results. `explain=1` tells what it did besides."""
+    body = wire.decode(wire.QUERY, await call.json_body())
+    explain = call.query.get("explain") == "1"
+    running = asyncio.ensure_future(
+        call.engine.query(body.query, body.timeperiods, name=call.query.get("name", ""), explain=explain)
+    )
+    try:
+        while not (await asyncio.wait({running}, timeout=_CLIENT_CHECK_S))[0]:
+            transport = call.request.transport
+            if transport is None or transport.is_closing():
+                raise BrokenOff("the client of a query went away")
+    finally:
+        running.cancel()
+    answer = running.result()
+    results = b"[%b]" % b",".join(answer.values)
+    if answer.explanation is None:
+        return call.json(results)
+    return call.json(wire.encode({"results": Raw(results), "explanation": answer.explanation}))

@@ -1,0 +1,163 @@
+"""Reader processes: queries run in them, so that no query moves a heartbeat, and each can be ended from outside.
+
+Started when they are first needed, at most one a core; kept, with what they have decoded, for the next query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from awlog.engine.reader_process import (
+    ENCODER,
+    FRAMES,
+    LENGTH_BYTES,
+    Answer,
+    Done,
+    Explanation,
+    Failed,
+    QueryRequest,
+    ReaderOptions,
+    out_of_time,
+)
+from awlog.model.errors import AwlogError, BadRequest, DataDamaged, Unavailable
+from awlog.query import errors as query_errors
+
+_log: Final = structlog.get_logger(part="readers")
+
+_WAITING_MAX: Final = 64
+# A reader ends an overlong query by itself; one that does not get to it, in a pattern that never ends, is killed.
+_GRACE_S: Final = 1.0
+_FRAME_BYTES: Final = 1 << 20
+
+
+class QueryLimits(Struct, frozen=True):
+    """Run time of one query, and the memory its values may take."""
+
+    run_s_max: float = 30.0
+    memory_bytes_max: int = 512 << 20
+    cache_bytes: int = 64 << 20
+
+
+class QueryAnswer(Struct, frozen=True):
+    """The JSON values of the periods, in order; the explanation if one was asked for."""
+
+    values: list[bytes]
+    explanation: Explanation | None
+
+
+class Readers:
+    """The pool. Loop only."""
+
+    def __init__(self, data_dir: Path, limits: QueryLimits, reap: Callable[[], object]) -> None:
+        """`reap` frees what a killed reader held in the store."""
+        self._options = ReaderOptions(str(data_dir), limits.cache_bytes, limits.memory_bytes_max)
+        self._limits = limits
+        self._reap = reap
+        self._turns = asyncio.Semaphore(os.cpu_count() or 1)
+        self._waiting_count = 0
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._all: set[asyncio.subprocess.Process] = set()
+
+    async def query(self, lines: list[str], periods: list[str], *, name: str, explain: bool) -> QueryAnswer:
+        """Raises QueryError, BadRequest, DataDamaged, and Unavailable if too many queries wait. Cancel it to end it."""
+        if self._waiting_count >= _WAITING_MAX:
+            raise Unavailable(f"{_WAITING_MAX} queries wait already; try again in a moment")
+        self._waiting_count += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting_count -= 1
+        try:
+            request = QueryRequest(lines, periods, name, explain, self._limits.run_s_max)
+            return await self._ask(ENCODER.encode(request))
+        finally:
+            self._turns.release()
+
+    async def close(self) -> None:
+        """Ends all readers, and with them what they are doing."""
+        for reader in list(self._all):
+            await self._end(reader)
+
+    async def _ask(self, request: bytes) -> QueryAnswer:
+        reader = self._idle.pop() if self._idle else await self._start()
+        whole = False
+        try:
+            async with asyncio.timeout(self._limits.run_s_max + _GRACE_S):
+                answer = await _exchange(reader, request)
+                whole = True
+        except TimeoutError:
+            raise out_of_time(self._limits.run_s_max) from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            _log.error("a reader process ended in the middle of a query", status=reader.returncode)
+            raise Unavailable("The process that ran this query ended; see the log and try again") from None
+        finally:
+            if whole:
+                self._idle.append(reader)
+            else:
+                await self._end(reader)
+        if isinstance(answer, Failed):
+            raise _error_of(answer)
+        return answer
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        reader = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "awlog.engine.reader_process",
+            msgspec.json.encode(self._options).decode(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=_FRAME_BYTES,
+        )
+        self._all.add(reader)
+        return reader
+
+    async def _end(self, reader: asyncio.subprocess.Process) -> None:
+        self._all.discard(reader)
+        if reader in self._idle:
+            self._idle.remove(reader)
+        if reader.returncode is None:
+            reader.kill()
+        await reader.wait()
+        self._reap()
+
+
+async def _exchange(reader: asyncio.subprocess.Process, request: bytes) -> QueryAnswer | Failed:
+    assert reader.stdin is not None, "a reader is started with pipes"
+    assert reader.stdout is not None, "a reader is started with pipes"
+    reader.stdin.write(len(request).to_bytes(LENGTH_BYTES, "little") + request)
+    await reader.stdin.drain()
+    values: list[bytes] = []
+    while True:
+        length = int.from_bytes(await reader.stdout.readexactly(LENGTH_BYTES), "little")
+        match FRAMES.decode(await reader.stdout.readexactly(length)):
+            case Answer(value):
+                values.append(value)
+            case Done(explanation):
+                return QueryAnswer(values, explanation)
+            case Failed() as failed:
+                return failed
+
+
+def _error_of(failed: Failed) -> AwlogError:
+    """The error that a reader named."""
+    kind = getattr(query_errors, failed.error, None) if failed.error else None
+    if kind is not None:
+        error: AwlogError = kind(failed.message, failed.line, failed.column)
+        return error
+    if failed.error == BadRequest.__name__:
+        return BadRequest(failed.message)
+    if failed.error == DataDamaged.__name__:
+        return DataDamaged(failed.message.partition(" does not match")[0])
+    _log.error("a query failed", error=failed.error or failed.message)
+    return Unavailable("awlog made a mistake in this query; its log says more")

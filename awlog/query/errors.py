@@ -1,0 +1,49 @@
+"""Errors of a query: each is the caller's to mend, each says where in the text.
+
+The class name is the `type` on the wire. Whoever knows the place gives it; what is raised without one (by a transform, say)
+gets the place of the call or statement from the evaluator on its way up.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from awlog.model.errors import Refused
+
+
+class QueryError(Refused):
+    """What is wrong, and where: `line` and `column` from 1, None if no place in the text is to blame.
+
+    The message names the function or variable and what was expected, and shows at most the beginning of a value.
+    """
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message, line, column)  # all of them, so that the error can be sent to another process
+        self.message = message
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        if self.line is None:
+            return self.message
+        return f"{self.message} (line {self.line}, column {self.column})"
+
+    def at(self, line: int, column: int) -> Self:
+        """The same error with this place, if it has none yet."""
+        return self if self.line is not None else type(self)(self.message, line, column)
+
+
+class QueryParseException(QueryError):
+    """The text does not fit the grammar, or the program has no RETURN."""
+
+
+class QueryInterpretException(QueryError):
+    """An unknown name, a wrong number of arguments, operands that do not go together, division by zero."""
+
+
+class QueryFunctionException(QueryError):
+    """A wrong kind of argument; no such bucket; nothing found; a bad regex, rule or time."""
+
+
+class QueryLimitExceeded(QueryError):
+    """The text, its nesting, the periods, the run time or the memory is beyond a limit; the message names the setting."""

@@ -1,0 +1,33 @@
+"""split_url_events: the parts of a web address as fields of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlparse
+
+from awlog.query.events import EventList
+
+
+def split_url_events(events: EventList) -> EventList:
+    """Sets `$protocol`, `$domain`, `$path`, `$params`, `$options`, `$identifier` where `url` is a text that can be split."""
+    used, inverse = events.in_use()
+    payloads = events.payloads
+    parts = [_parts(data.get("url")) for data in payloads.data_of(used.tolist())]
+    return events.with_payload(payloads.with_fields(used, parts)[inverse])
+
+
+def _parts(url: object) -> dict[str, Any] | None:
+    if not isinstance(url, str):
+        return None
+    try:
+        parsed = urlparse(url)
+    except ValueError:
+        return None
+    return {
+        "$protocol": parsed.scheme,
+        "$domain": parsed.netloc.removeprefix("www.") if parsed.netloc else parsed.scheme,
+        "$path": parsed.path,
+        "$params": parsed.params,
+        "$options": parsed.query,
+        "$identifier": parsed.fragment,
+    }

@@ -1,0 +1,195 @@
+"""Rules, categorize and tag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from awlog.query.errors import QueryFunctionException
+from awlog.query.events import EventList, Payloads, no_events
+from awlog.query.patterns import Memo
+from awlog.query.transforms import categorize, merge_events_by_keys, parse_rules, tag
+from tests.query.transforms.lists import made, rows
+
+
+def category(data: dict[str, Any], rules: list[Any]) -> list[str]:
+    events = categorize(made(Payloads(), [(0, 1, data)]), parse_rules(rules, "category"))
+    ((_, _, shown, _),) = rows(events)
+    assert {key: value for key, value in shown.items() if key != "$category"} == {
+        key: value for key, value in data.items() if key != "$category"
+    }
+    found: list[str] = shown["$category"]
+    return found
+
+
+def regex(pattern: str, **more: Any) -> dict[str, Any]:
+    return {"type": "regex", "regex": pattern, **more}
+
+
+@pytest.mark.parametrize(
+    ("rules", "wins"),
+    [
+        ([], ["Uncategorized"]),
+        ([[["A"], regex("nope")]], ["Uncategorized"]),
+        ([[["A"], regex("vim")]], ["A"]),
+        # The deeper category wins, of equal depths the last.
+        ([[["A", "B"], regex("vim")], [["C"], regex("vim")]], ["A", "B"]),
+        ([[["A"], regex("vim")], [["B"], regex("main")]], ["B"]),
+        # A priority stands in for 10 x depth; `priority` before `weight`.
+        ([[["A"], regex("vim", priority=11)], [["B"], regex("vim")]], ["A"]),
+        ([[["A"], regex("vim", priority=10)], [["B"], regex("vim")]], ["B"]),
+        ([[["A"], regex("vim", priority=20)], [["B", "C"], regex("vim")]], ["B", "C"]),
+        ([[["A"], regex("vim", priority=-(10**30))]], ["A"]),
+        ([[["A"], regex("vim", weight=99)], [["B"], regex("vim", priority=50, weight=100)]], ["A"]),
+        # No category never wins.
+        ([[[], regex("vim", priority=99)], [["A"], regex("vim")]], ["A"]),
+        ([[[], regex("vim")]], ["Uncategorized"]),
+        # These never match.
+        ([[["A"], {}]], ["Uncategorized"]),
+        ([[["A"], regex("")]], ["Uncategorized"]),
+        ([[["A"], {"type": "none", "regex": "vim"}]], ["Uncategorized"]),
+        ([[["A"], {"type": "none", "regex": "("}]], ["Uncategorized"]),
+        # The regex decides, whatever the type.
+        ([[["A"], {"regex": "vim"}]], ["A"]),
+        ([[["A"], {"type": "other", "regex": "vim"}]], ["A"]),
+        # Case.
+        ([[["A"], regex("VIM")]], ["Uncategorized"]),
+        ([[["A"], regex("VIM", ignore_case=True)]], ["A"]),
+        ([[["A"], regex("VIM", ignore_case=False)]], ["Uncategorized"]),
+        ([[["A"], regex("(?i)VIM")]], ["A"]),
+        # Keys.
+        ([[["A"], regex("vim", select_keys=["title"])]], ["Uncategorized"]),
+        ([[["A"], regex("vim", select_keys=["title", "app", "nope"])]], ["A"]),
+        ([[["A"], regex("vim", select_keys=[])]], ["A"]),
+        # One rule by key, one by all, found in different texts.
+        ([[["A"], regex("main", select_keys=["app"])], [["B"], regex("py")]], ["B"]),
+    ],
+)
+def test_which_category_wins(rules: list[Any], wins: list[str]) -> None:
+    assert category({"app": "vim", "title": "main.py – å"}, rules) == wins
+
+
+def test_only_texts_at_the_top_are_looked_at() -> None:
+    """Numbers, lists and nested texts never; an older category only if it is a text."""
+    rules = [[["A"], regex("1|x")]]
+    assert category({"a": 1, "b": ["x"], "c": {"d": "x"}, "$category": ["x"]}, rules) == ["Uncategorized"]
+    assert category({"$category": "x"}, rules) == ["A"]
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"!": "x"}, {"": "x"}, {"\n": "x"}, {"\\": "x"}, {'"': "x"}, {"$domain": "x"}, {"ä": "x"}]
+)
+def test_any_other_keys_are_kept_and_the_text_stays_canonical(data: dict[str, Any]) -> None:
+    """The new field is spliced into the text where that is safe."""
+    payloads = Payloads()
+    events = categorize(made(payloads, [(0, 1, data)]), parse_rules([[["A"], regex("x")]], "category"))
+    (code,) = events.payload.tolist()
+    expected = {**data, "$category": ["A"] if data else ["Uncategorized"]}
+    assert payloads.add(expected) == code
+    assert payloads.data(code) == expected
+
+
+def test_an_older_category_is_replaced() -> None:
+    """And two payloads may become one."""
+    payloads = Payloads()
+    events = made(payloads, [(0, 1, {"a": "x", "$category": ["old"]}), (1, 1, {"a": "x"})])
+    ours = categorize(events, parse_rules([[["A"], regex("x")]], "category"))
+    assert len(set(ours.payload.tolist())) == 1
+    assert [data for _, _, data, _ in rows(ours)] == [{"a": "x", "$category": ["A"]}] * 2
+    assert [data for _, _, data, _ in rows(events)] == [{"a": "x", "$category": ["old"]}, {"a": "x"}]
+
+
+def test_categories_twice_and_merges_see_the_last() -> None:
+    """What is known about a payload is carried over to the one made of it, but not what changed."""
+    payloads = Payloads()
+    events = made(payloads, [(0, 1, {"app": "x"}), (1, 2, {"app": "y"}), (3, 4, {"app": "x"})])
+    once = categorize(events, parse_rules([[["A"], regex("x|y")]], "category"))
+    assert [data for _, _, data, _ in rows(merge_events_by_keys(once, ["$category"]))] == [{"$category": ["A"]}]
+    twice = categorize(once, parse_rules([[["B"], regex("x")]], "category"))
+    assert [(d, data) for _, d, data, _ in rows(merge_events_by_keys(twice, ["$category"]))] == [
+        (5, {"$category": ["B"]}),
+        (2, {"$category": ["Uncategorized"]}),
+    ]
+    assert [(d, data) for _, d, data, _ in rows(merge_events_by_keys(twice, ["app"]))] == [
+        (5, {"app": "x"}),
+        (2, {"app": "y"}),
+    ]
+
+
+def tags(events: EventList, rules: list[Any], memo: Memo | None = None) -> list[Any]:
+    return [data["$tags"] for _, _, data, _ in rows(tag(events, parse_rules(rules, "tag"), memo))]
+
+
+def test_tags_are_all_that_match_in_the_order_of_the_rules() -> None:
+    """Repetitions included."""
+    events = made(Payloads(), [(0, 1, {"app": "vim"}), (1, 1, {"app": "x"})])
+    rules = [["b", regex("vim")], ["a", regex("v")], ["c", regex("nope")], ["b", regex("m$")], ["", regex("vim")]]
+    assert tags(events, rules) == [["b", "a", "b", ""], []]
+
+
+def test_answers_that_are_kept_are_those_of_the_same_rules() -> None:
+    """Each small change of a rule is another question."""
+    memo = Memo()
+    events = made(Payloads(), [(0, 1, {"app": "vim", "title": "VIM"})])
+    for _ in range(2):
+        assert tags(events, [["a", regex("vim")]], memo) == [["a"]]
+        assert tags(events, [["b", regex("vim")]], memo) == [["b"]]
+        assert tags(events, [["a", regex("vim$", select_keys=["title"])]], memo) == [[]]
+        assert tags(events, [["a", regex("vim$", select_keys=["title"], ignore_case=True)]], memo) == [["a"]]
+        rules = parse_rules([[["a"], regex("vim")]], "category")
+        assert rows(categorize(events, rules, memo))[0][2]["$category"] == ["a"]
+        rules = parse_rules([[["a"], regex("vim")], [["b"], regex("vim", priority=9)]], "category")
+        assert rows(categorize(events, rules, memo))[0][2]["$category"] == ["a"]
+
+
+def test_a_memo_forgets_the_oldest_question_first_and_stays_small() -> None:
+    memo = Memo(bytes_max=10_000)
+    memo.keep("old", {b"%d" % i: i for i in range(30)})
+    memo.keep("used", {b"x": 1})
+    assert memo.answers("old")[b"3"] == 3
+    memo.keep("new", {b"%d" % i: i for i in range(50)})
+    assert memo.answers("used") == {}
+    memo.keep("huge", {b"x" * 5000: 1})
+    assert memo.answers("huge") == {}
+    memo.keep("too many", {b"%d" % i: i for i in range(500)})
+    assert [len(memo.answers(question)) for question in ("old", "new", "too many")] == [0, 0, 0]
+
+
+MALFORMED: list[Any] = [
+    "text",
+    {},
+    ["text"],
+    [[["A"]]],
+    [[["A"], {}, {}]],
+    [["A", {}]],
+    [[[1], {}]],
+    [[None, {}]],
+    [[["A"], "vim"]],
+    [[["A"], {"regex": 1}]],
+    [[["A"], {"regex": "("}]],
+    [[["A"], {"regex": "x{99999999999}"}]],
+    [[["A"], {"regex": "x", "select_keys": "app"}]],
+    [[["A"], {"regex": "x", "select_keys": [1]}]],
+    [[["A"], {"regex": "x", "priority": 1.0}]],
+    [[["A"], {"regex": "x", "priority": True}]],
+    [[["A"], {"regex": "x", "weight": "1"}]],
+]
+
+
+@pytest.mark.parametrize("rules", MALFORMED, ids=repr)
+def test_a_malformed_rule_is_an_error(rules: Any) -> None:
+    """Even if there are no events: it is found while the rules are read."""
+    with pytest.raises(QueryFunctionException):
+        categorize(no_events(Payloads()), parse_rules(rules, "category"))
+
+
+@pytest.mark.parametrize("rules", [[[["A"], {}]], [[1, {}]], [["A"]], "A"], ids=repr)
+def test_a_tag_is_one_text(rules: Any) -> None:
+    with pytest.raises(QueryFunctionException):
+        parse_rules(rules, "tag")
+
+
+def test_an_error_names_the_rule() -> None:
+    with pytest.raises(QueryFunctionException, match="Rule 2"):
+        parse_rules([[["A"], {}], [["B"], regex("(")]], "category")
