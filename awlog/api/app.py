@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -28,8 +30,29 @@ class App:
         self._guard = Guard(settings)
         self._router = Router(ROUTES)
         self._api_page = info.describe_api(ROUTES)
+        self._in_progress_count = 0
+        self._finished: asyncio.Event | None = None
+
+    async def finish(self, patience_s: float) -> None:
+        """Returns when no request is in progress, or the patience is over. New ones are the last of their connection."""
+        self._finished = asyncio.Event()
+        if self._in_progress_count:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._finished.wait(), patience_s)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._in_progress_count += 1
+        try:
+            response = await self._respond(request)
+            if self._finished is not None and not response.prepared:
+                response.force_close()
+            return response
+        finally:
+            self._in_progress_count -= 1
+            if self._finished is not None and not self._in_progress_count:
+                self._finished.set()
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.version < HttpVersion10:  # HTTP/0.9 has no status to refuse it with
             return _hang_up(request)
         target, _, query_text = request.raw_path.partition("#")[0].partition("?")

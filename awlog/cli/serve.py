@@ -28,7 +28,8 @@ from awlog.cli.options import ServerConfig, server_config, server_options
 from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
 from awlog.model.errors import CannotStart, DataDamaged
-from awlog.storage.environment import Environment, create_if_new, prepare_directory
+from awlog.storage.check import check
+from awlog.storage.environment import DATA_FILE, Environment, create_if_new, prepare_directory
 from awlog.storage.identity import Identity
 from awlog.storage.lock import DirectoryLock
 from awlog.storage.recovery import recover
@@ -37,7 +38,9 @@ from awlog.storage.rehearsal import rehearse
 _log: Final = structlog.get_logger(part="serve")
 
 _BACKLOG: Final = 4096
+# What a stop gives to requests in progress, and then to connections that do not close.
 _FINISH_S: Final = 10.0
+_CLOSE_S: Final = 1.0
 _LINE_BYTES_MAX: Final = 16 << 10
 # After a refused body: how long its rest is read and thrown away, so that the client sees the answer.
 _LINGER_S: Final = 2.0
@@ -74,6 +77,10 @@ def serve(**values: Any) -> None:
 
 def _rehearsal(config: ServerConfig) -> None:
     environment = Environment(config.data_dir)
+    if environment.is_cut_short():
+        problems = check(environment).problems  # touches every page that is in use
+        if problems:
+            raise CannotStart(f"the file {DATA_FILE} is cut short: {problems[0]}")
     recover(environment)
     environment.close()
 
@@ -86,25 +93,31 @@ async def _serve(
     # What was loaded stays for ever: the collector need not walk over it again and again.
     gc.collect()
     gc.freeze()
+    app = App(engine, _api_settings(config, identity))
     runner = web.ServerRunner(
         web.Server(
-            App(engine, _api_settings(config, identity)),
+            app,
             access_log=None,
             auto_decompress=False,
             lingering_time=_LINGER_S,
             max_line_size=_LINE_BYTES_MAX,
             max_field_size=_LINE_BYTES_MAX,
         ),
-        shutdown_timeout=_FINISH_S,
+        shutdown_timeout=_CLOSE_S,
     )
     await runner.setup()
     stopping = _stop_on_signals()
-    for listening in sockets:
-        await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+    sites = [web.SockSite(runner, listening, backlog=_BACKLOG) for listening in sockets]
+    for site in sites:
+        await site.start()
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
     _say_where(config)
     await stopping.wait()
     _log.info("stopping")
+    for site in sites:
+        await site.stop()
+    # First what has begun, then aiohttp's own shutdown: that throws away the rest of a body that is still coming.
+    await app.finish(_FINISH_S)
     await runner.cleanup()
     await engine.close()
 

@@ -116,6 +116,11 @@ class Environment:
     def last_txn_id(self) -> int:
         return int(self.lmdb.info()["last_txnid"])
 
+    def is_cut_short(self) -> bool:
+        """Is the file shorter than the pages that were ever used? Free pages at its end may never have been written."""
+        used_bytes = (int(self.lmdb.info()["last_pgno"]) + 1) * self._page_bytes
+        return (self.data_dir / DATA_FILE).stat().st_size < used_bytes
+
     def wants_growth(self) -> bool:
         """Is more than half of the map in use? About 1 µs."""
         info = self.lmdb.info()
@@ -136,8 +141,11 @@ class Environment:
 def prepare_directory(data_dir: Path) -> None:
     """Makes the data directory, for its owner only. Raises CannotStart."""
     try:
+        made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         data_dir.chmod(0o700)
+        for folder in made:
+            sync_directory(folder.parent)  # a folder whose name is not durable takes the store with it
     except OSError as error:
         raise CannotStart(f"The data directory {data_dir} cannot be used: {error.strerror}") from error
 

@@ -43,7 +43,7 @@ def union_no_overlap(events: EventList, others: EventList) -> EventList:
         else:
             rows.append(offset + b)
             starts.append(b_start)
-            if overlap and a_start < b_end:
+            if a_start < b_end:  # then they overlap
                 durations.append(a_start - b_start)
                 b_start, b_duration = a_start, b_end - a_start
             else:
