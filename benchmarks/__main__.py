@@ -13,18 +13,32 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import document, footprint, growth, heartbeat, large_store, machine, plot, table
+from benchmarks import (
+    document,
+    footprint,
+    growth,
+    heartbeat,
+    history,
+    isolation,
+    large_store,
+    machine,
+    plot,
+    query,
+    table,
+)
 from benchmarks.document import Document, Group
 from benchmarks.peer_environment import python_of_peer
 from benchmarks.progress import say
 from benchmarks.servers import Awlog, AwServer, CannotMeasure, Contestant, Elsewhere
 from benchmarks.settings import FULL, QUICK, Settings
 
-WORKLOADS: Final = ("heartbeat", "growth", "footprint")
+WORKLOADS: Final = ("heartbeat", "growth", "footprint", "query", "isolation")
+_WITH_PEER: Final = frozenset({"heartbeat", "query"})
 _EPILOG: Final = """\
 examples:
-  python -m benchmarks                                  awlog against aw-server from PyPI: about 5 minutes
+  python -m benchmarks                                  awlog against aw-server from PyPI: about 15 minutes
   python -m benchmarks run --quick                      awlog alone, within a minute
+  python -m benchmarks compare --only query,isolation   the desktop query, and heartbeats beside it
   python -m benchmarks compare --peer http://127.0.0.1:5600#pid=4711 --only heartbeat
   python -m benchmarks plot benchmarks/out/result.json
 """
@@ -43,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measures awlog: heartbeats, growth with the size of a bucket, footprint. "
+        description="Measures awlog: heartbeats, growth with the size of a bucket, footprint, queries, heartbeats "
+        "beside queries. "
         "Without a command: compare, against the aw-server package.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -109,7 +124,7 @@ def _measure(options: argparse.Namespace) -> int:
         settings = _settings(options, scratch)
         awlog = Awlog(scratch)
         contestants: list[Contestant] = [awlog]
-        if options.command == "compare" and "heartbeat" in names:
+        if options.command == "compare" and not _WITH_PEER.isdisjoint(names):
             contestants.append(_peer(options, cache, scratch))
         result = _run(names, awlog, contestants, settings)
     except CannotMeasure as reason:
@@ -138,6 +153,8 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         heartbeat=None,
         growth=None,
         footprint=None,
+        query=None,
+        isolation=None,
     )
     if "heartbeat" in names:
         result["heartbeat"] = document.timed(
@@ -156,7 +173,30 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
             )
         if store is not None and "growth" in names:
             result["growth"] = document.timed(groups, "growth", scratch, lambda: growth.measure(awlog, store, settings))
+    if "query" in names or "isolation" in names:
+        _run_queries(result, names, awlog, contestants, settings)
     return result
+
+
+def _run_queries(
+    result: Document, names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], settings: Settings
+) -> None:
+    scratch, groups = settings.scratch, result["groups"]
+    store = document.timed(
+        groups,
+        "history",
+        scratch,
+        lambda: history.store(awlog, scratch / "history", day_count=settings.history_days, seed=settings.seed),
+    )
+    if store is None:
+        return
+    peer = next((each for each in contestants if each is not awlog), None)
+    if "query" in names:
+        result["query"] = document.timed(groups, "query", scratch, lambda: query.measure(awlog, peer, store, settings))
+    if "isolation" in names:
+        result["isolation"] = document.timed(
+            groups, "isolation", scratch, lambda: isolation.measure(awlog, store, settings)
+        )
 
 
 def _peer(options: argparse.Namespace, cache: Path, scratch: Path) -> Contestant:
@@ -179,6 +219,8 @@ def _failures(result: Document, own_name: str) -> list[str]:
     """What of awlog itself could not be measured or was wrong: the exit status of the run."""
     reasons = [group["not_available"] for group in result["groups"].values()]
     reasons += [case["servers"][own_name]["not_available"] for case in result["heartbeat"] or []]
+    if result["query"]:
+        reasons += [case["servers"][own_name]["not_available"] for case in result["query"]["cases"]]
     return [reason for reason in reasons if reason is not None]
 
 

@@ -12,11 +12,13 @@ from benchmarks import weather
 from benchmarks.footprint import Footprint
 from benchmarks.growth import Growth
 from benchmarks.heartbeat import Case
+from benchmarks.isolation import Isolation
 from benchmarks.machine import Machine
+from benchmarks.query import Query
 from benchmarks.servers import CannotMeasure
 from benchmarks.weather import Weather
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 T = TypeVar("T")
 
 
@@ -39,6 +41,8 @@ class Document(TypedDict):
     heartbeat: list[Case] | None
     growth: Growth | None
     footprint: Footprint | None
+    query: Query | None
+    isolation: Isolation | None
 
 
 def timed(groups: dict[str, Group], name: str, folder: Path, work: Callable[[], T]) -> T | None:

@@ -38,7 +38,7 @@ def make(awlog: Awlog, home: Path, *, event_count: int, seed: int) -> LargeStore
     try:
         insert_s, end_ms = _fill(server.address, event_count, seed)
         assert server.pid is not None
-        seal_s = _wait_until_idle(server.pid)
+        seal_s = wait_until_idle(server.pid)
         stored = get(server.address, f"{bucket_path(BUCKET)}/events/count")
         if stored != event_count:
             raise CannotMeasure(f"{event_count} events were acknowledged, {stored} are stored")
@@ -61,7 +61,7 @@ def _fill(at: Address, event_count: int, seed: int) -> tuple[float, int]:
     return insert_s, end_ms
 
 
-def _wait_until_idle(pid: int) -> float:
+def wait_until_idle(pid: int) -> float:
     """Seconds until the server used next to no CPU for half a second: it has sealed what it is going to seal."""
     start_s = time.perf_counter()
     before = processes.usage(pid)

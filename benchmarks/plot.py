@@ -7,10 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import growth, heartbeat
+from benchmarks import growth, heartbeat, query
 from benchmarks.document import Document
 from benchmarks.growth import PLACES, Growth
 from benchmarks.heartbeat import Case
+from benchmarks.isolation import STATES, Isolation
+from benchmarks.query import Query
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +33,23 @@ _GROWTH_PANELS: Final[dict[growth.Metric, tuple[str, float]]] = {
     "cpu": ("CPU of the server, s per 1,000", 1),
     "written": ("bytes written, KiB a heartbeat", 1024),
     "p50": ("p50 latency, ms", 1),
+}
+# What is asked, how the line is drawn, how its points are.
+_QUERY_LINES: Final[dict[query.Metric, tuple[str, str, str]]] = {
+    "first": ("first time", "-", "o"),
+    "new": ("new range, titles met before", "--", "D"),
+    "again": ("same query again", ":", "v"),
+}
+_ASIDE: Final = 2.6
+_SHOWN_QUANTILES: Final = {
+    "0.25": "p25",
+    "0.5": "p50",
+    "0.75": "p75",
+    "0.9": "p90",
+    "0.95": "p95",
+    "0.99": "p99",
+    "0.999": "p99.9",
+    "1.0": "max",
 }
 _STYLE: Final[Any] = {
     "font.size": 10,
@@ -61,6 +80,10 @@ def draw(result: Document, folder: Path) -> list[Path]:
             written.append(_save(_draw_heartbeat(result, result["heartbeat"]), folder / "heartbeat.svg"))
         if result["growth"]:
             written.append(_save(_draw_growth(result, result["growth"]), folder / "growth.svg"))
+        if result["query"]:
+            written.append(_save(_draw_query(result, result["query"]), folder / "query.svg"))
+        if result["isolation"]:
+            written.append(_save(_draw_isolation(result, result["isolation"]), folder / "isolation.svg"))
     return written
 
 
@@ -165,9 +188,129 @@ def _draw_growth(result: Document, found: Growth) -> Figure:
     return figure
 
 
+def _draw_query(result: Document, found: Query) -> Figure:
+    """Time over the length of the range, both logarithmic; a year in twelve periods beside the year, hollow."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    own = result["servers"][0]["name"]
+    lines: list[tuple[str, query.Metric, str, dict[str, Any]]] = []
+    for server in result["servers"][1:2]:
+        look = {"color": _COLOURS[1], "marker": _MARKERS[1], "linestyle": "-"}
+        lines.append((server["name"], "first", f"{server['name']} {server['version']}", look))
+    for metric, (label, linestyle, marker) in _QUERY_LINES.items():
+        look = {"color": _COLOURS[0], "marker": marker, "linestyle": linestyle}
+        lines.append((own, metric, f"{own}, {label}", look))
+    for server_name, metric, label, look in lines:
+        for whole in (True, False):
+            at, values = _query_values(found, server_name, metric, in_one_period=whole)
+            if not at:
+                continue
+            middle = [median(each) for each in values]
+            shape: dict[str, Any] = {**look, "linewidth": 1.8, "markersize": 6}
+            if not whole:
+                shape.update(linestyle="none", markerfacecolor="white")
+            axes.plot(at, middle, label=label if whole else None, **shape)
+            axes.vlines(at, [min(each) for each in values], [max(each) for each in values], color=look["color"])
+            _label_query_ratios(axes, found, metric, server_name, dict(zip(at, middle, strict=True)), whole=whole)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.margins(x=0.14, y=0.12)
+    places = {_query_place(case): case["range"].replace(" ", "\n") for case in found["cases"]}
+    axes.set_xticks(list(places), list(places.values()))
+    axes.set_xticks([], minor=True)
+    axes.set_title("the desktop query with 50 rules: request to last byte, ms")
+    _quiet(axes)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False)
+    machine = result["machine"]
+    figure.supxlabel(
+        f"{found['events']:,} events, {found['titles']:,} distinct titles; medians, lines: lowest to highest; "
+        f"{machine['cores']} cores ({machine['processor']}, {machine['file_system']})",
+        fontsize=8,
+    )
+    return figure
+
+
+def _query_place(case: query.Case) -> float:
+    """Where on the axis: its days; one of several periods stands aside of the same in one."""
+    return case["days"] * (1 if case["periods"] == 1 else _ASIDE)
+
+
+def _query_values(
+    found: Query, server: str, metric: query.Metric, *, in_one_period: bool
+) -> tuple[list[float], list[list[float]]]:
+    """The places of the ranges that this server was asked for, and all values at each."""
+    at, values = [], []
+    for case in found["cases"]:
+        asked = case["servers"].get(server)
+        if asked is None or asked["not_available"] or (case["periods"] == 1) != in_one_period:
+            continue
+        match metric:
+            case "first":
+                taken_ms = [sample["first_ms"] for sample in asked["samples"]]
+            case "again":
+                taken_ms = [value for sample in asked["samples"] for value in sample["again_ms"]]
+            case "new":
+                taken_ms = asked["new_ms"]
+        if taken_ms:
+            at.append(_query_place(case))
+            values.append(taken_ms)
+    return at, values
+
+
+def _label_query_ratios(
+    axes: Axes, found: Query, metric: query.Metric, server: str, middle: dict[float, float], *, whole: bool
+) -> None:
+    """How many times sooner than the peer, right of the points of the first time and of the second."""
+    for case in found["cases"]:
+        better = case["ratios"].get(metric)
+        place = _query_place(case)
+        if metric == "new" or (case["periods"] == 1) != whole or better is None or better["median"] is None:
+            continue
+        if next(iter(case["servers"])) != server or place not in middle:
+            continue
+        axes.annotate(
+            f"{better['median']:.3g}×",
+            (place, middle[place]),
+            xytext=(9, 4 if metric == "first" else 8),
+            textcoords="offset points",
+            color=_COLOURS[0],
+            fontweight="bold",
+        )
+
+
+def _draw_isolation(result: Document, found: Isolation) -> Figure:
+    """Latency over percentile, calm and busy: medians of the slices, and between the lowest and the highest."""
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
+
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    for index, state in enumerate(STATES):
+        taken = [each["latency_ms"] for each in found["slices"][state]]
+        at = range(len(_SHOWN_QUANTILES))
+        lowest, middle, highest = (
+            [how([each[q] for each in taken]) for q in _SHOWN_QUANTILES] for how in (min, median, max)
+        )
+        label = "calm" if state == "calm" else "while one client asks for the whole history without pause"
+        axes.plot(at, middle, color=_COLOURS[index], marker=_MARKERS[index], linewidth=1.8, label=label)
+        axes.fill_between(at, lowest, highest, color=_COLOURS[index], alpha=0.15, linewidth=0)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # all within a decade or two
+    axes.margins(x=0.05, y=0.1)
+    axes.set_xticks(range(len(_SHOWN_QUANTILES)), list(_SHOWN_QUANTILES.values()))
+    p99 = found["busy_over_calm"]["p99"]["median"]
+    beside = "" if p99 is None else f"; p99 busy / calm {p99:.3g}"
+    axes.set_title(f"latency of heartbeats on {found['connections']} connections, ms{beside}")
+    _quiet(axes)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False)
+    figure.supxlabel(f"medians of slices, bands: lowest to highest; {_circumstances(result)}", fontsize=8)
+    return figure
+
+
 def _quiet(axes: Axes) -> None:
     """Grid lines instead of ticks, plain numbers instead of powers."""
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.yaxis.set_minor_formatter("")
     axes.grid(axis="y", color=_FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0)

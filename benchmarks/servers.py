@@ -167,9 +167,21 @@ class AwServer:
 
     def start(self) -> Running:
         home = Path(tempfile.mkdtemp(prefix="aw-server-", dir=self._scratch))
+        return _InScratch(self.start_on(home), home)
+
+    def start_on(self, home: Path) -> OwnProcess:
+        """On the database below `home`, which is kept."""
+        home.mkdir(parents=True, exist_ok=True)
         address = free_address()
         command = [self._python, "-m", "aw_server", "--host", address.host, "--port", str(address.port)]
-        return _InScratch(OwnProcess(command, address, home), home)
+        return OwnProcess(command, address, home)
+
+    def database(self, home: Path) -> Path:
+        """The SQLite file of a server that was started on `home`. Raises CannotMeasure if there is none."""
+        found = list(home.rglob("peewee-sqlite.v*.db"))
+        if len(found) != 1:
+            raise CannotMeasure(f"{len(found)} databases below the peer's home")
+        return found[0]
 
 
 class Elsewhere:

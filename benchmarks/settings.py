@@ -11,6 +11,16 @@ from benchmarks.generator import SEED
 
 
 @dataclass(frozen=True)
+class Range:
+    """What one query asks for: so many days in equal `periods`. `peer_rounds`: how often it is asked of the peer, too."""
+
+    name: str
+    days: int
+    periods: int
+    peer_rounds: int
+
+
+@dataclass(frozen=True)
 class Settings:
     rounds: int
     slice_s: float
@@ -20,6 +30,9 @@ class Settings:
     bucket_events: int  # of the large bucket in growth and footprint
     reads: int  # timed answers for each latency of footprint
     starts: int
+    history_days: int  # of the person in query and isolation: somewhat more than the longest range, which can be moved
+    ranges: tuple[Range, ...]
+    again_count: int  # how often the same query is repeated
     seed: int
     scratch: Path  # where servers keep their data: on the disk that is to be measured
 
@@ -35,6 +48,10 @@ FULL: Final = Settings(
     bucket_events=1_000_000,
     reads=500,
     starts=5,
+    history_days=367,
+    # The peer needs a minute or more for a year.
+    ranges=(Range("day", 1, 1, 5), Range("month", 30, 1, 3), Range("year", 365, 1, 1), Range("12 months", 365, 12, 1)),
+    again_count=5,
     seed=SEED,
     scratch=Path(),
 )
@@ -47,6 +64,9 @@ QUICK: Final = Settings(
     bucket_events=100_000,
     reads=100,
     starts=3,
+    history_days=31,
+    ranges=(Range("day", 1, 1, 3), Range("month", 30, 1, 1)),
+    again_count=3,
     seed=SEED,
     scratch=Path(),
 )

@@ -52,7 +52,7 @@ def alternate(sides: Sequence[Side], *, rounds: int, slice_s: float, warm_up_s: 
     measured: dict[str, list[Measured]] = {side.name: [] for side in sides}
     for number in range(rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
-            measured[side.name].append(_measure(side, slice_s))
+            measured[side.name].append(measure(side, slice_s))
     return measured
 
 
@@ -71,7 +71,8 @@ def summary(slices: Sequence[Measured]) -> Summary:
     )
 
 
-def _measure(side: Side, slice_s: float) -> Measured:
+def measure(side: Side, slice_s: float) -> Measured:
+    """One slice."""
     before = used(side.server)
     taken = side.load.run(slice_s)
     after = used(side.server)

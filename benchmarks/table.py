@@ -11,6 +11,8 @@ from benchmarks.figures import Ratio
 from benchmarks.footprint import Footprint, Start
 from benchmarks.growth import PLACES, Growth
 from benchmarks.heartbeat import Case, Metric
+from benchmarks.isolation import STATES, Isolation
+from benchmarks.query import METRICS, Query
 from benchmarks.slices import Summary
 
 _HEARTBEAT_COLUMNS: Final = (
@@ -28,6 +30,7 @@ _RATIOS: Final[dict[Metric, str]] = {"rate": "x the rate", "p99": "x less p99", 
 _WORKLOAD: Final = {"merging": "new data every 20th", "inserting": "new data every time"}
 # Above this the load client is what was measured.
 _CLIENT_CORES_MAX: Final = 0.9
+_STATEMENTS_SHOWN: Final = 4
 
 
 def render(document: Document) -> str:
@@ -57,6 +60,10 @@ def _lines(document: Document) -> Iterator[str]:
             yield from _growth(document["growth"])
         elif name == "footprint" and document["footprint"]:
             yield from _footprint(document["footprint"])
+        elif name == "query" and document["query"]:
+            yield from _query(document["query"])
+        elif name == "isolation" and document["isolation"]:
+            yield from _isolation(document["isolation"])
 
 
 def _heartbeat(cases: list[Case]) -> Iterator[str]:
@@ -122,6 +129,59 @@ def _footprint(footprint: Footprint) -> Iterator[str]:
         ("... with nothing stored", _memory(footprint["empty_starts"])),
         ("read of the last 100", f"p50 {_short(read_ms['0.5'])} ms, p99 {_short(read_ms['0.99'])} ms"),
     ]
+    yield from _columns(rows)
+
+
+def _query(query: Query) -> Iterator[str]:
+    """A line for each range and server, p50 in ms with the number of values; then how many times sooner awlog answers."""
+    yield (
+        f"the desktop query over {query['events']:,} events, {query['titles']:,} distinct titles, 50 rules; p50 in ms (n)"
+    )
+    yield "; ".join(f"{name}: {how}" for name, how in query["loaded"].items())
+    rows: list[tuple[str, ...]] = [("range", "server", "first", "again", "new range, titles met")]
+    for case in query["cases"]:
+        for name, result in case["servers"].items():
+            if result["not_available"]:
+                rows.append((case["range"], name, f"n/a: {result['not_available']}"))
+                continue
+            counts = {
+                "first": len(result["samples"]),
+                "again": sum(len(sample["again_ms"]) for sample in result["samples"]),
+                "new": len(result["new_ms"]),
+            }
+            cells = (f"{_short(result['p50_ms'][each])} ({counts[each]})" if counts[each] else "" for each in METRICS)
+            rows.append((case["range"], name, *cells))
+            if any(result["p50_cpu_ms"].values()):
+                cpu = (_short(result["p50_cpu_ms"][each]) if counts[each] else "" for each in METRICS)
+                rows.append((case["range"], "  its CPU", *cpu))
+        for label, ratios in (("x sooner", case["ratios"]), ("x less CPU", case["cpu_ratios"])):
+            if ratios:
+                rows.append((case["range"], label, *(_ratio(ratios[each]) for each in METRICS)))
+    yield from _columns(rows)
+    yield f"  start of the first reader process, not counted above: {_short(median(query['reader_start_ms']))} ms"
+    spent = sorted(query["statements"], key=lambda each: each["seconds"], reverse=True)[:_STATEMENTS_SHOWN]
+    if spent:
+        each = (f"line {s['line']} ({', '.join(s['functions'])}) {_short(s['seconds'] * 1000)} ms" for s in spent)
+        yield f"  the longest range, first: {'; '.join(each)}"
+
+
+def _isolation(isolation: Isolation) -> Iterator[str]:
+    queries = isolation["query_ms"]
+    took = f"p50 {_short(median(queries))} ms" if queries else "none answered"
+    yield (
+        f"heartbeats on {isolation['connections']} connections beside {isolation['events']:,} events; while busy: "
+        f"{len(queries)} queries over all of them, {took}, {len(isolation['query_errors'])} errors"
+    )
+    rows: list[tuple[str, ...]] = [("", "p50 ms", "p99 ms", "max ms", "per s", "client", "errors", "n")]
+    for state in STATES:
+        summary = isolation["summaries"][state]
+        figures = (_short(summary["p50_ms"]), _short(summary["p99_ms"]), _short(summary["max_ms"]))
+        errors = str(summary["refused"] + summary["unanswered"])
+        rows.append(
+            (state, *figures, f"{summary['rate']:,.0f}", f"{summary['client_cores']:.2f}", errors, str(summary["n"]))
+        )
+    over = isolation["busy_over_calm"]
+    rows.append(("busy / calm", _ratio(over["p50"]), _ratio(over["p99"]), "", _ratio(over["rate"]), "", "", ""))
     yield from _columns(rows)
 
 
