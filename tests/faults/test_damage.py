@@ -1,0 +1,342 @@
+"""R3, R4: a damaged store is refused in words, or served as far as it is whole; never garbage, never a death by signal.
+
+For each kind of damage the server is started on a spoilt copy of one store. If it starts, everything is read, something
+is written, everything is read again: each answer is right, or is an error that says DataDamaged, or Unavailable after a
+write that damage made fail, or is broken off.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import struct
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import Note
+from tests.faults.pages import HEADER_BYTES, PAGE_BYTES, newest_meta, pages_by_class, slot_count
+from tests.server import Reply, Server
+
+CANNOT_START = 3
+FIELDS = {"type": "t", "client": "c", "hostname": "h"}
+PAGES_OF_EACH_CLASS = int(os.environ.get("AWLOG_TEST_SPOILT_PAGES") or 1)
+
+Spoil = Callable[[bytearray], None]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A store with sealed and unsealed history, and the answers to every read of it."""
+
+    data_dir: Path
+    answers: dict[str, Any]
+
+
+READS = ["/buckets/", "/settings", "/export"]
+BUCKETS = [f"b{number}" for number in range(12)]
+
+
+def paths() -> list[str]:
+    return READS + [f"/buckets/{name}/events{rest}" for name in BUCKETS for rest in ("", "/count", "?limit=1")]
+
+
+def event(number: int, bucket: str) -> dict[str, Any]:
+    hour, minute, second = number // 3600 % 24, number // 60 % 60, number % 60
+    title = f"{bucket} {number % 97} {'long ' * (number % 40)}"
+    return {"timestamp": f"2024-05-01T{hour:02}:{minute:02}:{second:02}Z", "duration": 1, "data": {"title": title}}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    data_dir = tmp_path_factory.mktemp("whole") / "data"
+    with Server(data_dir) as server:
+        for number, name in enumerate(BUCKETS):
+            assert server.request("POST", f"/api/0/buckets/{name}", FIELDS).status == 200
+            count = 13_000 if number < 2 else 300
+            for first in range(0, count, 6_500):
+                events = [event(n, name) for n in range(first, min(first + 6_500, count))]
+                assert server.request("POST", f"/api/0/buckets/{name}/events", events).status == 200
+            assert server.request("POST", f"/api/0/settings/{name}", {"list": list(range(100))}).status == 200
+        assert server.request("DELETE", f"/api/0/buckets/{BUCKETS[5]}?force=1").status == 200  # free pages
+        assert server.request("POST", f"/api/0/buckets/{BUCKETS[5]}", FIELDS).status == 200
+        answers = {path: server.request("GET", f"/api/0{path}").json() for path in paths()}
+        assert server.stop() == 0
+    return Whole(data_dir, answers)
+
+
+def outcome(whole: Whole, folder: Path, spoil: Spoil, name: str = "data.mdb") -> str:
+    """ "whole", "refused", "damaged: what" for reads or writes that said so. Raises AssertionError for anything else."""
+    data_dir = folder / "data"
+    shutil.copytree(whole.data_dir, data_dir)
+    content = bytearray((data_dir / name).read_bytes())
+    spoil(content)
+    (data_dir / name).write_bytes(content)
+    server = Server(data_dir)
+    try:
+        server.start(wait=False)
+        if not starts(server):
+            return "refused"
+        damaged = read_everything(whole, server)
+        damaged |= write_something(server)
+        damaged |= read_everything(whole, server)
+        alive(server)
+        return f"damaged: {' '.join(sorted(damaged))}" if damaged else "whole"
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def starts(server: Server) -> bool:
+    """False if it ends as it should when it cannot start. Raises AssertionError if it hangs or dies."""
+    assert server.process is not None
+    try:
+        server.wait_until_ready()
+    except AssertionError:
+        status = server.process.poll()
+        said = server.log_text()
+        assert status == CANNOT_START, f"exit status {status}:\n{said}"
+        assert "Traceback" not in said, said
+        assert said.count("awlog cannot start: ") == 1, said
+        assert "awlog verify" in said or "backup" in said, said
+        return False
+    return True
+
+
+def alive(server: Server) -> None:
+    assert server.process is not None
+    assert server.process.poll() is None, f"it died with {server.process.returncode}:\n{server.log_text()}"
+
+
+def ask(server: Server, *request: Any) -> Reply | None:
+    """None if the answer was broken off."""
+    try:
+        return server.request(*request)
+    except (http.client.HTTPException, OSError):
+        alive(server)
+        return None
+
+
+def read_everything(whole: Whole, server: Server) -> set[str]:
+    """The reads that did not give an answer but said why. Raises AssertionError if an answer is wrong."""
+    damaged = set()
+    for path, right in whole.answers.items():
+        reply = ask(server, "GET", f"/api/0{path}")
+        if reply is None or reply.status in (500, 503):
+            assert reply is None or reply.json()["type"] == ("DataDamaged" if reply.status == 500 else "Unavailable")
+            damaged.add(path)
+            continue
+        assert reply.status == 200, f"GET {path}: {reply.status} {reply.body[:200]!r}"
+        found = reply.json()
+        if path == "/buckets/":
+            found = {name: bucket for name, bucket in found.items() if name != "new"}
+        elif path == "/settings":
+            found = {key: value for key, value in found.items() if key != "new"}
+        elif path == "/export":
+            found["buckets"] = {name: bucket for name, bucket in found["buckets"].items() if name != "new"}
+        if found != right:
+            raise AssertionError(f"GET {path} is wrong: {first_difference(found, right)}")
+    return damaged
+
+
+def first_difference(found: Any, right: Any, where: str = "") -> str:
+    """Where two JSON values differ first, in a few words."""
+    if isinstance(found, dict) and isinstance(right, dict):
+        for key in sorted(found.keys() | right.keys()):
+            if key not in found or key not in right:
+                return f"{where}.{key} is {'missing' if key in right else 'not expected'}"
+            if found[key] != right[key]:
+                return first_difference(found[key], right[key], f"{where}.{key}")
+    if isinstance(found, list) and isinstance(right, list):
+        for index, (one, other) in enumerate(zip(found, right, strict=False)):
+            if one != other:
+                return first_difference(one, other, f"{where}[{index}] of {len(found)}, should be {len(right)}")
+        return f"{where} has {len(found)} entries, should have {len(right)}"
+    return f"{where} is {str(found)[:200]}, should be {str(right)[:200]}"
+
+
+def write_something(server: Server) -> set[str]:
+    """The writes that were refused. What is acknowledged can be read."""
+    refused = set()
+    bucket = "/api/0/buckets/new"
+    for method, path, body in [
+        ("POST", bucket, FIELDS),
+        *[("POST", f"{bucket}/events", [event(n, "new") for n in range(200)]) for _ in range(3)],
+        ("POST", "/api/0/settings/new", {"a": "x" * 9000}),
+    ]:
+        reply = ask(server, method, path, body)
+        if reply is None or reply.status >= 500 or reply.status == 404:
+            assert reply is None or reply.json()["type"] in {"Unavailable", "DataDamaged", "NoSuchBucket"}, reply
+            refused.add(f"{method} {path}")
+        else:
+            assert reply.status == 200, f"{method} {path}: {reply}"
+    if not refused:
+        assert server.request("GET", f"{bucket}/events/count").json() == 600
+    return refused
+
+
+def cut_to(length: int) -> Spoil:
+    def spoil(content: bytearray) -> None:
+        del content[length if length >= 0 else len(content) + length :]
+
+    return spoil
+
+
+def page(number: int, new: bytes) -> Spoil:
+    def spoil(content: bytearray) -> None:
+        content[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = new
+
+    return spoil
+
+
+ZEROS = bytes(PAGE_BYTES)
+
+
+def both(*spoils: Spoil) -> Spoil:
+    def spoil(content: bytearray) -> None:
+        for one in spoils:
+            one(content)
+
+    return spoil
+
+
+def halved(content: bytearray) -> None:
+    del content[len(content) // 2 :]
+
+
+def spoil_newest_meta(new: Callable[[bytes], bytes]) -> Spoil:
+    def spoil(content: bytearray) -> None:
+        number = newest_meta(content)
+        page(number, new(bytes(content[number * PAGE_BYTES : (number + 1) * PAGE_BYTES])))(content)
+
+    return spoil
+
+
+def noise_behind_the_magic(old: bytes) -> bytes:
+    return old[:24] + Random(0).randbytes(PAGE_BYTES - 24)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        cut_to(PAGE_BYTES),
+        cut_to(2 * PAGE_BYTES),
+        cut_to(10 * PAGE_BYTES + 1),
+        halved,
+        cut_to(-1),
+        cut_to(-PAGE_BYTES),
+        both(page(0, ZEROS), page(1, ZEROS)),
+        spoil_newest_meta(lambda _: ZEROS),
+        both(page(0, Random(1).randbytes(PAGE_BYTES)), page(1, Random(2).randbytes(PAGE_BYTES))),
+        spoil_newest_meta(noise_behind_the_magic),
+    ],
+    ids=[
+        "one page left",
+        "two pages left",
+        "ten pages and a byte left",
+        "half left",
+        "last byte gone",
+        "last page gone",
+        "meta pages zeroed",
+        "newest meta page zeroed",
+        "noise in the meta pages",
+        "noise in the newest meta page",
+    ],
+)
+def test_a_store_that_lost_its_ends_is_refused(whole, tmp_path, spoil):
+    assert outcome(whole, tmp_path / "spoilt", spoil) == "refused"
+
+
+CLASSES = [
+    "free list leaf",
+    "main leaf",
+    "meta leaf",
+    "buckets leaf",
+    "tails leaf",
+    "log branch",
+    "log leaf",
+    "segments leaf",
+    "segments overflow",
+    "segment_index leaf",
+    "settings leaf",
+]
+
+
+def zeroed(content: bytearray, number: int, _random: Random) -> None:
+    page(number, ZEROS)(content)
+
+
+def noise(content: bytearray, number: int, random: Random) -> None:
+    page(number, random.randbytes(PAGE_BYTES))(content)
+
+
+def bit_flipped(content: bytearray, number: int, random: Random) -> None:
+    content[number * PAGE_BYTES + random.randrange(PAGE_BYTES)] ^= 1 << random.randrange(8)
+
+
+def bits_flipped(content: bytearray, number: int, random: Random) -> None:
+    for _ in range(50):
+        bit_flipped(content, number, random)
+
+
+def last_entry_lost(content: bytearray, number: int, _random: Random) -> None:
+    """The page says that it holds one entry less. Nothing that a checksum covers has changed."""
+    at = number * PAGE_BYTES + 12
+    struct.pack_into("<H", content, at, struct.unpack_from("<H", content, at)[0] - 2)
+
+
+def entry_doubled(content: bytearray, number: int, _random: Random) -> None:
+    """The slot of the last entry points to the first one."""
+    first = number * PAGE_BYTES + HEADER_BYTES
+    last = first + 2 * (slot_count(content, number) - 1)
+    content[last : last + 2] = content[first : first + 2]
+
+
+def length_grown(content: bytearray, number: int, _random: Random) -> None:
+    """The first entry says that its data go on for hundreds of megabytes: far behind the end of the file."""
+    at = number * PAGE_BYTES
+    node = at + struct.unpack_from("<H", content, at + HEADER_BYTES)[0]
+    content[node + 3] |= 0x10
+
+
+KINDS = [zeroed, noise, bit_flipped, bits_flipped]
+
+
+def test_the_store_has_pages_of_every_class(whole):
+    found = pages_by_class(bytearray((whole.data_dir / "data.mdb").read_bytes()))
+    assert sorted(found) == sorted(CLASSES)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_spoilt_page_is_never_served(whole: Whole, tmp_path: Path, seed: int, note: Note, name: str):
+    """A page of each class: zeroed, noise, flipped bits. AWLOG_TEST_SPOILT_PAGES (default 1) spoils more of them."""
+    random = Random(f"{seed} {name}")
+    outcomes, wrong = [], []
+    for kind in KINDS * PAGES_OF_EACH_CLASS:
+
+        def spoil(content: bytearray, kind: Callable[[bytearray, int, Random], None] = kind) -> None:
+            kind(content, random.choice(pages_by_class(content)[name]), random)
+
+        try:
+            outcomes.append(outcome(whole, tmp_path / "spoilt", spoil).partition(":")[0])
+        except AssertionError as error:
+            wrong.append(f"{kind.__name__}: {str(error)[:1500]}")
+    note(f"{dict(Counter(outcomes))}, {len(wrong)} wrong")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_an_unspoilt_copy_is_whole(whole, tmp_path):
+    assert outcome(whole, tmp_path / "copy", lambda _content: None) == "whole"
+
+
+def test_a_wrong_answer_would_be_found(whole, tmp_path):
+    """The store of another history opens well, and is not taken for this one."""
+    other = Whole(whole.data_dir, whole.answers | {"/settings": {}})
+    with pytest.raises(AssertionError, match="GET /settings is wrong"):
+        outcome(other, tmp_path / "copy", lambda _content: None)
