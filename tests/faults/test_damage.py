@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
-import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import Note
-from tests.faults.pages import HEADER_BYTES, PAGE_BYTES, newest_meta, pages_by_class, slot_count
+from tests.faults.pages import PAGE_BYTES, newest_meta, pages_by_class
 from tests.server import Reply, Server
 
 CANNOT_START = 3
@@ -283,26 +282,6 @@ def bit_flipped(content: bytearray, number: int, random: Random) -> None:
 def bits_flipped(content: bytearray, number: int, random: Random) -> None:
     for _ in range(50):
         bit_flipped(content, number, random)
-
-
-def last_entry_lost(content: bytearray, number: int, _random: Random) -> None:
-    """The page says that it holds one entry less. Nothing that a checksum covers has changed."""
-    at = number * PAGE_BYTES + 12
-    struct.pack_into("<H", content, at, struct.unpack_from("<H", content, at)[0] - 2)
-
-
-def entry_doubled(content: bytearray, number: int, _random: Random) -> None:
-    """The slot of the last entry points to the first one."""
-    first = number * PAGE_BYTES + HEADER_BYTES
-    last = first + 2 * (slot_count(content, number) - 1)
-    content[last : last + 2] = content[first : first + 2]
-
-
-def length_grown(content: bytearray, number: int, _random: Random) -> None:
-    """The first entry says that its data go on for hundreds of megabytes: far behind the end of the file."""
-    at = number * PAGE_BYTES
-    node = at + struct.unpack_from("<H", content, at + HEADER_BYTES)[0]
-    content[node + 3] |= 0x10
 
 
 KINDS = [zeroed, noise, bit_flipped, bits_flipped]
