@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from aiohttp import web
 
 from awlog.api import wire
@@ -10,8 +9,7 @@ from awlog.api.call import Call
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, DeleteBucket, UpdateBucket
 from awlog.model.errors import DeleteBucketUnauthorized
-from awlog.model.event import Payload
-from awlog.model.payload import canonical_object
+from awlog.model.payload import with_field
 from awlog.model.times import parse_timestamp
 
 # A client that does not know its host's name asks for the server's.
@@ -34,7 +32,9 @@ async def create_bucket(call: Call) -> web.StreamResponse:
     body = wire.decode(wire.CREATE_BUCKET, await call.json_body())
     check_bucket_id(call.params["bucket_id"])
     created_us = call.engine.clock() if body.created is None else parse_timestamp(body.created)
-    hostname, data = _with_local_host(call, body.hostname, wire.payload_or_none(body.data) or EMPTY_PAYLOAD)
+    hostname, data = body.hostname, wire.payload_or_none(body.data) or EMPTY_PAYLOAD
+    if hostname == _LOCAL:
+        hostname, data = call.settings.hostname, with_field(data, "device_id", call.settings.device_id)
     await call.engine.submit(
         CreateBucket(call.params["bucket_id"], body.type, body.client, hostname, created_us, body.name, data)
     )
@@ -44,12 +44,18 @@ async def create_bucket(call: Call) -> web.StreamResponse:
 async def update_bucket(call: Call) -> web.StreamResponse:
     """Changes the given fields of a bucket; its events stay."""
     body = wire.decode(wire.UPDATE_BUCKET, await call.json_body())
-    data = wire.payload_or_none(body.data)
-    hostname = body.hostname
-    if hostname == _LOCAL:
-        held = data if data is not None else call.engine.bucket(call.params["bucket_id"]).meta.data
-        hostname, data = _with_local_host(call, hostname, held)
-    await call.engine.submit(UpdateBucket(call.params["bucket_id"], body.type, body.client, hostname, body.name, data))
+    is_local = body.hostname == _LOCAL
+    await call.engine.submit(
+        UpdateBucket(
+            call.params["bucket_id"],
+            body.type,
+            body.client,
+            call.settings.hostname if is_local else body.hostname,
+            body.name,
+            wire.payload_or_none(body.data),
+            call.settings.device_id if is_local else None,
+        )
+    )
     return call.json(b"{}")
 
 
@@ -59,11 +65,3 @@ async def delete_bucket(call: Call) -> web.StreamResponse:
         raise DeleteBucketUnauthorized("Deleting a bucket outside testing mode needs `?force=1`")
     await call.engine.submit(DeleteBucket(call.params["bucket_id"]))
     return call.json(b"{}")
-
-
-def _with_local_host(call: Call, hostname: str, data: Payload) -> tuple[str, Payload]:
-    """`!local` -> the server's host name, with the device's id in `data`."""
-    if hostname != _LOCAL:
-        return hostname, data
-    fields = msgspec.json.decode(data)
-    return call.settings.hostname, canonical_object(wire.encode({**fields, "device_id": call.settings.device_id}))

@@ -60,20 +60,13 @@ class Call:
 
     async def body(self, bytes_max: int, setting: str) -> bytes:
         """All of the body, at most `bytes_max`; beyond it PayloadTooLarge names the setting."""
-        request = self.request
-        encoding = request.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity":
-            raise UnsupportedMediaType("Compressed bodies are not taken; send the body as it is")
-        length = request.content_length
-        if length is not None and length > bytes_max:
-            raise _too_large(bytes_max, setting)
-        if "Expect" in request.headers:
-            await self._continue()
-        content = request.content
+        await self.begin_body(bytes_max, setting)
+        length = self.request.content_length
+        content = self.request.content
         if content.is_eof() and (length or 0) <= bytes_max:  # all of it came with the headers, or soon after
             whole = content.read_nowait(-1)
             if len(whole) > bytes_max:
-                raise _too_large(bytes_max, setting)
+                raise too_large(bytes_max, setting)
             return whole
         parts: list[bytes] = []
         received_bytes = 0
@@ -83,13 +76,25 @@ class Call:
                     part = await content.readany()
                 received_bytes += len(part)
                 if received_bytes > bytes_max:
-                    raise _too_large(bytes_max, setting)
+                    raise too_large(bytes_max, setting)
                 parts.append(part)
         except TimeoutError:
-            raise RequestTimeout(f"Nothing came for {BODY_SILENCE_S:.0f} s inside the body") from None
+            raise silence() from None
         except web.RequestPayloadError:
             raise BadRequest("The body is malformed: its chunks or its length do not fit") from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def begin_body(self, bytes_max: int, setting: str) -> None:
+        """What is decided by the headers, before any of the body is read. Raises as `body` does."""
+        request = self.request
+        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity":
+            raise UnsupportedMediaType("Compressed bodies are not taken; send the body as it is")
+        length = request.content_length
+        if length is not None and length > bytes_max:
+            raise too_large(bytes_max, setting)
+        if "Expect" in request.headers:
+            await self._continue()
 
     async def _continue(self) -> None:
         if self.request.headers["Expect"].lower() != "100-continue":
@@ -139,5 +144,9 @@ def is_json(content_type: str) -> bool:
     return content_type == JSON_TYPE or (content_type.startswith("application/") and content_type.endswith("+json"))
 
 
-def _too_large(bytes_max: int, setting: str) -> PayloadTooLarge:
+def silence() -> RequestTimeout:
+    return RequestTimeout(f"Nothing came for {BODY_SILENCE_S:.0f} s inside the body")
+
+
+def too_large(bytes_max: int, setting: str) -> PayloadTooLarge:
     return PayloadTooLarge(f"The body is longer than {bytes_max} bytes; the setting `{setting}` sets the limit")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
@@ -12,14 +12,17 @@ from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Raw
 
 from awlog.api import wire
-from awlog.api.call import Call, is_json
+from awlog.api.call import Call, is_json, silence, too_large
+from awlog.api.configuration import BODY_SILENCE_S
 from awlog.engine.engine import ExportedBucket
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, NewEvent
-from awlog.model.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from awlog.model.errors import BadRequest, UnsupportedMediaType
 from awlog.model.times import Micros, format_timestamp, parse_timestamp
 
 _PARTS_MAX: Final = 100
+_IMPORT_SETTING: Final = "max_import_bytes"
+_T = TypeVar("_T")
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 Import = list[tuple[CreateBucket, list[NewEvent]]]
@@ -80,7 +83,7 @@ async def import_buckets(call: Call) -> web.StreamResponse:
     """Takes in an export, or several as a form: all of it or nothing; events that are there already are skipped."""
     content_type = call.request.content_type
     if is_json(content_type):
-        documents = [("body", await call.body(call.settings.import_bytes_max, "max_import_bytes"))]
+        documents = [("body", await call.body(call.settings.import_bytes_max, _IMPORT_SETTING))]
     elif content_type == "multipart/form-data":
         documents = await _parts(call)
     else:
@@ -94,34 +97,35 @@ async def import_buckets(call: Call) -> web.StreamResponse:
 async def _parts(call: Call) -> list[tuple[str, bytes]]:
     """The parts of a form, each a document, whatever its name."""
     bytes_max = call.settings.import_bytes_max
+    await call.begin_body(bytes_max, _IMPORT_SETTING)
     documents: list[tuple[str, bytes]] = []
-    received_bytes = call.request.content_length or 0
-    if received_bytes > bytes_max:
-        raise PayloadTooLarge(
-            f"The body is longer than {bytes_max} bytes; the setting `max_import_bytes` sets the limit"
-        )
     received_bytes = 0
     try:
         reader = await call.request.multipart()
-        while (part := await reader.next()) is not None:
+        while (part := await _in_time(reader.next())) is not None:
             if not isinstance(part, BodyPartReader):
                 raise BadRequest("A form inside a form is not taken")
             content = bytearray()
-            while chunk := await part.read_chunk(1 << 18):
+            while chunk := await _in_time(part.read_chunk(1 << 18)):
                 received_bytes += len(chunk)
                 if received_bytes > bytes_max:
-                    raise PayloadTooLarge(
-                        f"The body is longer than {bytes_max} bytes; the setting `max_import_bytes` sets the limit"
-                    )
+                    raise too_large(bytes_max, _IMPORT_SETTING)
                 content += chunk
             documents.append((f"part {len(documents) + 1}", bytes(content)))
             if len(documents) > _PARTS_MAX:
                 raise BadRequest(f"A form with more than {_PARTS_MAX} parts is not taken")
+    except TimeoutError:
+        raise silence() from None
     except (ValueError, AssertionError, HttpProcessingError, web.RequestPayloadError):
         raise BadRequest("The form is malformed: its boundary, a part's headers, or its length do not fit") from None
     if not documents:
         raise BadRequest("The form holds no part to import")
     return documents
+
+
+async def _in_time(part: Awaitable[_T]) -> _T:
+    """Raises TimeoutError if nothing comes for too long."""
+    return await asyncio.wait_for(part, BODY_SILENCE_S)
 
 
 def _decode(documents: list[tuple[str, bytes]], now_us: Micros) -> Import:

@@ -46,12 +46,26 @@ class ServerConfig(Struct, frozen=True):
 _SETTINGS: Final = {*ServerConfig.__struct_fields__, "custom_static"} - {"custom_pages", "testing"}
 
 
+# What kind of value a setting has in the file, if it is not a text.
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "port": (int,),
+    "max_body_bytes": (int,),
+    "max_import_bytes": (int,),
+    "cache_bytes": (int,),
+    "max_query_memory_bytes": (int,),
+    "max_query_s": (int, float),
+    "cors_origins": (list,),
+    "custom_static": (list, dict),
+}
+
+
 def default_data_dir(*, testing: bool) -> Path:
     return Path(platformdirs.user_data_dir("awlog-testing" if testing else "awlog", appauthor=False))
 
 
 def load_file(path: Path, *, testing: bool, known: set[str]) -> dict[str, Any]:
-    """The settings of a TOML file: top-level keys, in testing mode overridden by those of `[testing]`.
+    """The settings of a TOML file: top-level keys, in testing mode overridden by those of `[testing]`;
+    port and data directory then come from there only.
 
     Raises UsageError that names the file for bad TOML and for a setting that does not exist.
     """
@@ -62,10 +76,15 @@ def load_file(path: Path, *, testing: bool, known: set[str]) -> dict[str, Any]:
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
     overrides = document.pop("testing", {}) if isinstance(document.get("testing", {}), dict) else {}
-    values = {**document, **(overrides if testing else {})}
+    # In testing mode the file's own port and data directory are somebody else's: those of the server for real.
+    shared = {name: value for name, value in document.items() if not (testing and name in ("port", "data_dir"))}
+    values = {**shared, **(overrides if testing else {})}
     unknown = sorted(({*document, *overrides}) - known)
     if unknown:
         raise click.UsageError(f"{path}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    for name, value in values.items():
+        if not isinstance(value, _KINDS.get(name, (str,))) or isinstance(value, bool):
+            raise click.UsageError(f"{path}: the value of {name!r} is of the wrong kind")
     pages = values.get("custom_static")
     if isinstance(pages, dict):
         values["custom_static"] = [f"{name}={folder}" for name, folder in pages.items()]
@@ -190,7 +209,7 @@ def server_options(command: _F) -> _F:
         ),
         click.option(
             "--max-query-s",
-            type=click.FloatRange(0, min_open=True),
+            type=click.FloatRange(0, 86_400, min_open=True),
             default=_QUERY_LIMITS.run_s_max,
             show_default=True,
             envvar="AWLOG_MAX_QUERY_S",

@@ -72,7 +72,6 @@ def serve(**values: Any) -> None:
             raise CannotStart(str(damage)) from damage
         finally:
             environment.close()
-    _log.info("stopped")
 
 
 def _rehearsal(config: ServerConfig) -> None:
@@ -120,6 +119,11 @@ async def _serve(
     await app.finish(_FINISH_S)
     await runner.cleanup()
     await engine.close()
+    environment.close()
+    _log.info("stopped")
+    # At once: a thread may still be decoding an import that nobody will answer, for as long as that takes.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:

@@ -112,7 +112,8 @@ class Committer:
         """Commits what is open, then ends the thread."""
         while self._open.writes or self._in_flight is not None:
             self._begin()
-            await self.settled()
+            if self._in_flight is not None:
+                await self.settled()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 

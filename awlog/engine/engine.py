@@ -30,12 +30,12 @@ from awlog.log.state import BucketState, LoadSegment, State
 from awlog.log.write_set import WriteSet
 from awlog.model.bucket import BucketMeta
 from awlog.model.commands import Command, CreateBucket, ImportBuckets, InsertEvents, NewEvent, SealedBeforehand
-from awlog.model.errors import AwlogError, Busy, Damaged, DataDamaged, InsufficientStorage, NoSuchEvent, Unavailable
+from awlog.model.errors import AwlogError, Busy, Damaged, InsufficientStorage, NoSuchEvent, Unavailable
 from awlog.model.event import BucketNumber, seq_in_bucket
 from awlog.model.facts import RecordsSealed
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.query.render import render_event, render_events
-from awlog.storage.environment import Environment
+from awlog.storage.environment import READERS_MAX, Environment
 from awlog.storage.recovery import recover
 from awlog.storage.segment_cache import SegmentCache
 from awlog.storage.snapshot import Snapshot, open_snapshot
@@ -49,6 +49,9 @@ CACHE_BYTES: Final = 64 << 20
 _STEP_EVENTS: Final = 1024
 # A store that could not be read again after a failed write is tried at most this often.
 _RETRY_S: Final = 1.0
+# Streams that are open at one time. The other slots of LMDB's reader table are for writes that look into history, and
+# for reader processes: those never wait for a client that does not read.
+_SNAPSHOTS_MAX: Final = READERS_MAX - 64
 _GROW_POLL_S: Final = 0.005
 _QUERY_LIMITS: Final = QueryLimits()
 
@@ -93,6 +96,7 @@ class Engine:
         self._tried_at_s = 0.0
         self._may_read = asyncio.Event()
         self._may_read.set()
+        self._snapshot_turns = asyncio.Semaphore(_SNAPSHOTS_MAX)
         self._import_turn = asyncio.Lock()
         self._recover()
         self._readers = Readers(environment.data_dir, query_limits, environment.reap_readers)
@@ -151,15 +155,17 @@ class Engine:
         try:
             for fact in decision.facts:
                 apply(self._staged, fact, writes, self._load_staged)
-        except DataDamaged as damage:
+        except Exception as failure:
             # The staged state may hold some of the facts, and the open batch was decided on it: both are made anew.
-            _log.error("a write met damaged history", where=damage.where)
+            _log.error("a write could not be applied", error=type(failure).__name__)
             self._staged = self._durable.copy()
             in_flight = self._committer.in_flight_writes()
             if in_flight is not None:
                 self._staged.absorb(in_flight)
-            self._committer.fail_open(Unavailable("Another write met damaged history and took this one along; retry."))
-            return self._committer.join(damage)
+            self._committer.fail_open(Unavailable("Another write failed and took this one along; retry."))
+            if isinstance(failure, AwlogError):
+                return self._committer.join(failure)
+            raise
         return self._committer.join(decision.answer)
 
     async def _seal_oldest(self, bucket_number: BucketNumber) -> None:
@@ -309,12 +315,13 @@ class Engine:
         if self._is_broken():
             assert self._broken is not None
             raise self._broken
-        await self._may_read.wait()
-        with open_snapshot(self._environment) as snapshot:
-            # A commit is visible to new snapshots shortly before it settles in memory.
-            while snapshot.txn_id() != self._durable_txn_id:
-                await self._committer.settled()
-            yield lambda number, entry: self._load(number, entry, snapshot)
+        async with self._snapshot_turns:
+            await self._may_read.wait()
+            with open_snapshot(self._environment) as snapshot:
+                # A commit is visible to new snapshots shortly before it settles in memory.
+                while snapshot.txn_id() != self._durable_txn_id:
+                    await self._committer.settled()
+                yield lambda number, entry: self._load(number, entry, snapshot)
 
     def _load(self, number: BucketNumber, entry: SegmentEntry, snapshot: Snapshot) -> Columns:
         columns = self._cache.get(number, entry)

@@ -43,6 +43,7 @@ from awlog.model.facts import (
     SettingChanged,
     TailExtended,
 )
+from awlog.model.payload import with_field
 
 # From this many new events on, full runs of them become segments at once instead of records first.
 BULK_EVENTS = 2 * SEGMENT_EVENTS
@@ -77,6 +78,8 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
             meta = state.bucket(command.bucket_id).meta
             given = {name: getattr(command, name) for name in ("type", "client", "hostname", "name", "data")}
             changes = {name: value for name, value in given.items() if value is not None}
+            if command.device_id is not None:
+                changes["data"] = with_field(changes.get("data", meta.data), "device_id", command.device_id)
             return Decision([BucketUpdated(msgspec.structs.replace(meta, **changes))], None)
         case DeleteBucket():
             return Decision([BucketDeleted(state.bucket(command.bucket_id).number)], None)

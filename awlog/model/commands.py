@@ -22,7 +22,7 @@ class CreateBucket(Struct, frozen=True):
 
 
 class UpdateBucket(Struct, frozen=True):
-    """Changes the fields that are not None."""
+    """Changes the fields that are not None; `device_id` is put into `data`, into that of the bucket if none is given."""
 
     bucket_id: str
     type: str | None
@@ -30,6 +30,7 @@ class UpdateBucket(Struct, frozen=True):
     hostname: str | None
     name: str | None
     data: Payload | None
+    device_id: str | None = None
 
 
 class DeleteBucket(Struct, frozen=True):

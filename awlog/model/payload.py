@@ -41,6 +41,11 @@ def canonical_object(raw: bytes) -> Payload:
     return Payload(_ENCODER.encode(value))
 
 
+def with_field(payload: Payload, name: str, value: str) -> Payload:
+    """The payload with one text added, or put in the place of what was there."""
+    return Payload(_ENCODER.encode({**_DECODER.decode(payload), name: value}))
+
+
 def canonical_value(raw: bytes) -> bytes:
     """The canonical form of any JSON value. Raises BadRequest as `canonical_object`, but for the kind of value."""
     return _ENCODER.encode(_decode(raw))

@@ -12,7 +12,6 @@ from typing import Final
 import lmdb
 from msgspec import Struct, field
 
-from awlog.log.head import Head
 from awlog.log.invariants import BucketCheck, Digest
 from awlog.log.state import BucketState, State
 from awlog.log.write_set import WriteSet
@@ -136,7 +135,7 @@ def _size(txn: lmdb.Transaction, environment: Environment, bucket: BucketState) 
         disk_bytes += -(-(length + _PAGE_HEADER_BYTES) // page_bytes) * page_bytes + len(
             layout.encode_entry(bucket.number, entry)
         )
-    disk_bytes += _record_bytes(bucket.head)
+    disk_bytes += _record_bytes(bucket)
     events = bucket.event_count()
     return BucketSize(
         bucket.number,
@@ -149,9 +148,10 @@ def _size(txn: lmdb.Transaction, environment: Environment, bucket: BucketState) 
     )
 
 
-def _record_bytes(head: Head) -> int:
-    """Records with their keys and LMDB's eight bytes for each."""
-    return sum(len(event.payload) + 28 + 12 + 8 for event in head)
+def _record_bytes(bucket: BucketState) -> int:
+    """The tail record and the head, with their keys and LMDB's eight bytes for each."""
+    recent = [*bucket.head, *([] if bucket.tail is None else [bucket.tail])]
+    return sum(len(event.payload) + 28 + 12 + 8 for event in recent)
 
 
 def _measure(txn: lmdb.Transaction, environment: Environment, report: Report) -> None:

@@ -43,8 +43,8 @@ class Environment:
         self._open()
 
     def _open(self) -> None:
-        size_bytes = (self.data_dir / DATA_FILE).stat().st_size
         try:
+            size_bytes = (self.data_dir / DATA_FILE).stat().st_size
             self.lmdb = lmdb.open(
                 str(self.data_dir),
                 map_size=max(self._map_bytes, 2 * size_bytes),
@@ -54,7 +54,7 @@ class Environment:
                 readonly=self._read_only,
                 create=False,
             )
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise _cannot_open(self.data_dir, error) from error
         try:
             check_format(self.lmdb, self.data_dir)  # before anything is written
@@ -169,9 +169,9 @@ def create_if_new(data_dir: Path, *, map_bytes: int = MAP_BYTES) -> Identity:
             raise FormatTooNew(identity.format_version, layout.FORMAT_VERSION)
         return identity
     # Either nothing is here, or a first start was cut short before the identity was written.
-    if size_bytes and _is_zeros(data_file):
-        os.truncate(data_file, 0)
     try:
+        if size_bytes and _is_zeros(data_file):
+            os.truncate(data_file, 0)
         device_id = _create(data_dir, map_bytes)
     except (lmdb.Error, OSError) as error:
         raise _cannot_open(data_dir, error) from error

@@ -33,6 +33,8 @@ def read_identity(data_dir: Path) -> Identity | None:
         return msgspec.json.decode(path.read_bytes(), type=Identity)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise CannotStart(f"{path} cannot be read: {error.strerror}. Nothing was touched.") from error
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise CannotStart(
             f"{path} is damaged; the events beside it are in data.mdb and were not touched. "

@@ -20,7 +20,11 @@ class DirectoryLock:
 
     def __init__(self, data_dir: Path) -> None:
         """Takes the lock. Raises CannotStart, which names the owner's pid, if another process holds it."""
-        self._descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = data_dir / LOCK_FILE
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise CannotStart(f"{path} cannot be opened: {error.strerror}. Nothing was touched.") from error
         try:
             _lock(self._descriptor)
         except OSError:

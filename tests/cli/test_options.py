@@ -119,7 +119,7 @@ def test_the_testing_table_overrides_the_file_in_testing_mode_only(
 ) -> None:
     """Every setting can stand in both; what stands in neither table has its default."""
     before, _, after = setting.in_file.partition(" = ")
-    other = SETTINGS[0] if setting.name != "host" else SETTINGS[1]
+    other = SETTINGS[0] if setting.name != "host" else SETTINGS[3]
     default_file.write_text(f"{other.in_file}\n[testing]\n{before} = {after}\n")
     result = run("config", *(["--testing"] if testing else []))
     assert shown(result, other.name) == (other.shown["file"], "file")
@@ -127,6 +127,15 @@ def test_the_testing_table_overrides_the_file_in_testing_mode_only(
         assert shown(result, setting.name) == (setting.shown["file"], "file")
     else:
         assert shown(result, setting.name) == (setting.shown["default"], "default")
+
+
+@pytest.mark.parametrize("name", ["port", "data_dir"])
+def test_a_testing_server_never_takes_the_place_of_the_one_for_real(run: Run, default_file: Path, name: str) -> None:
+    """Its port and its data directory do not come from the top of the file: there deleting needs no `force`."""
+    setting = next(one for one in SETTINGS if one.name == name)
+    default_file.write_text(setting.in_file)
+    assert shown(run("config"), name) == (setting.shown["file"], "file")
+    assert shown(run("config", "--testing"), name)[1] == "default"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +213,11 @@ def test_one_file_serves_every_command(run: Run, default_file: Path, tmp_path: P
         ("port = 5600\nport = 5601", "TOML"),
         ("port = 0", "--port"),
         ("port = 65536", "--port"),
-        ('port = "many"', "--port"),
+        ('port = "many"', "'port'"),
+        ("port = true", "'port'"),
+        ("data_dir = 5", "'data_dir'"),
+        ("cache_bytes = 1.5", "'cache_bytes'"),
+        ("max_query_s = inf", "--max-query-s"),
         ('log_format = "xml"', "--log-format"),
         ('log_level = "loud"', "--log-level"),
         ("max_body_bytes = 0", "--max-body-bytes"),
@@ -253,5 +266,7 @@ def test_the_file_that_the_readme_shows_is_understood(run: Run, default_file: Pa
     assert found is not None
     default_file.write_text(found.group(1).replace("/opt/aw-webui/dist", str(tmp_path)))
     result = run("config", "--testing")
-    for name in ("port", "webui", "cors_origins", "custom_static", "log_level"):
+    for name in ("webui", "cors_origins", "custom_static", "log_level"):
         assert shown(result, name)[1] == "file"
+    assert shown(result, "port") == ("5666", "default"), "the port of the server for real is not the testing one's"
+    assert shown(run("config"), "port") == ("5600", "file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -304,3 +305,12 @@ def test_buckets_are_as_they_were_after_a_restart(tmp_path: Path) -> None:
             end()
             server.start()
             assert api.everything() == before
+
+
+def test_local_and_data_given_at_the_same_time_are_both_kept(api: Api, bucket: str) -> None:
+    """C3: two PUTs of two clients have an order, and neither takes back what the other one acknowledged."""
+    for number in range(40):
+        puts = [{"data": {"n": number}}, {"hostname": "!local"}]
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(lambda body: api.ok("PUT", f"/buckets/{bucket}", body), puts)) == [{}, {}]
+        assert api.get(f"/buckets/{bucket}")["data"]["n"] == number

@@ -156,6 +156,22 @@ async def test_a_read_between_the_commit_and_its_settling_is_of_one_moment(
     assert answer == await read(engine)
 
 
+async def test_a_read_that_waits_for_a_commit_to_settle_is_not_overtaken_by_the_next(engine: WatchedEngine, disk: Disk):
+    """Commits follow one another at once; the read is answered from the one it began in."""
+    await engine.submit(create("b"))
+    for n in range(20):
+        await engine.upkept()
+        disk.after_commit.hold()
+        first = engine.submit(insert("b", event(10 * n)))
+        await disk.after_commit.reached()
+        reading = asyncio.ensure_future(engine.events("b"))
+        await asyncio.sleep(0)
+        second = engine.submit(insert("b", event(10 * n + 5)))
+        disk.release()
+        assert len(await within_patience(reading)) == 2 * n + 1
+        await asyncio.gather(first, second)
+
+
 async def test_every_acknowledged_write_is_in_the_next_read(engine: WatchedEngine):
     """C1, with many writers whose commits overlap: each reads its own write as soon as it is answered."""
     await engine.submit(create("b"))

@@ -326,6 +326,38 @@ class TestAWriteThatMeetsDamage:
         assert picture(damaged.durable_state) == picture(damaged.staged_state) == memory
         await store.close(whole=False)
 
+    @pytest.mark.parametrize("in_flight", [False, True])
+    async def test_a_list_that_meets_it_half_way_leaves_no_half(
+        self, store: Store, damaged: WatchedEngine, in_flight: bool
+    ):
+        """The first replacement was applied when the second needed the damaged segment: the staged state is made anew
+        from what is durable or on its way to the disk, and what was decided on it comes again.
+        """
+        tail_id = await _tail_id(damaged)
+        heir = damaged.answer(await damaged.submit(insert("b", event(7.5))))[0]
+        before = await everything_whole(damaged)
+        expected = picture(damaged.staged_state)
+        futures = []
+        if in_flight:
+            store.disk.before_commit.hold()
+            futures = [damaged.submit(ChangeSetting("first", b"1")), damaged.submit(beat("whole", 0, 3))]
+            await store.disk.before_commit.reached()
+            expected = picture(damaged.staged_state)
+        taken_along = damaged.submit(beat("whole", 1, 30))
+        refused = damaged.submit(insert("b", event(-50, wire_id=tail_id), event(-60, wire_id=heir["id"])))
+        assert picture(damaged.staged_state) == expected
+        afterwards = damaged.submit(beat("whole", 2, 2))
+        store.disk.release()
+        for answer, error in ((refused, DataDamaged), (taken_along, Unavailable)):
+            with pytest.raises(error):
+                await within_patience(answer)
+        await within_patience(asyncio.gather(*futures, afterwards))
+        assert picture(damaged.staged_state) == picture(damaged.durable_state)
+        assert [e["duration"] for e in await damaged.events("whole")] == [4.0 if in_flight else 2.0]
+        assert damaged.setting("first") == (b"1" if in_flight else None)
+        assert (await everything_whole(damaged))["b"] == before["b"]
+        await store.close(whole=False)
+
     async def test_a_commit_in_flight_is_not_taken_down_with_it(self, store: Store, damaged: WatchedEngine):
         """What is at the disk already is answered as it ends there, and the next batch waits for its own commit."""
         store.disk.before_commit.hold()
@@ -351,6 +383,14 @@ class TestAWriteThatMeetsDamage:
         await store.close(whole=False)
         assert (await store.open()).settings() == settings
         await store.close(whole=False)
+
+
+async def everything_whole(engine: WatchedEngine) -> dict[str, object]:
+    """What can be read without the damaged segments: of bucket `b` what is recent, and its metadata."""
+    return {
+        "b": (engine.bucket("b"), await engine.count("b", TIME_MIN_US, TIME_MAX_US)),
+        "whole": await engine.events("whole"),
+    }
 
 
 def _keys(environment: Environment, database: bytes) -> list[bytes]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 PAGE_BYTES = 4096
 HEADER_BYTES = 16
-_BRANCH, _LEAF = 0x01, 0x02
+_BRANCH, _LEAF, _OVERFLOW = 0x01, 0x02, 0x04
 _OVERFLOW_NODE, _TABLE_NODE = 0x01, 0x02
 _NO_PAGE = (1 << 64) - 1
 _TABLE_BYTES = 48
@@ -39,7 +39,23 @@ def pages_by_class(content: bytes | bytearray) -> dict[str, list[int]]:
     return found
 
 
-def slot_count(content: bytes | bytearray, page: int) -> int:
+def value_spans(content: bytes | bytearray, page: int) -> list[tuple[int, int]]:
+    """Where the values of a page stand in the file: of a leaf those kept in it, of an overflow page all behind its head."""
+    at = page * PAGE_BYTES
+    flags = struct.unpack_from("<H", content, at + 10)[0]
+    if flags & _OVERFLOW:
+        return [(at + HEADER_BYTES, at + PAGE_BYTES)]
+    spans = []
+    for slot in range(_slot_count(content, page) if flags & _LEAF else 0):
+        node = at + struct.unpack_from("<H", content, at + HEADER_BYTES + 2 * slot)[0]
+        low, high, node_flags, key_bytes = struct.unpack_from("<HHHH", content, node)
+        start, length = node + 8 + key_bytes, low | high << 16
+        if not node_flags & (_OVERFLOW_NODE | _TABLE_NODE) and length:
+            spans.append((start, start + length))
+    return spans
+
+
+def _slot_count(content: bytes | bytearray, page: int) -> int:
     lower = struct.unpack_from("<H", content, page * PAGE_BYTES + 12)[0]
     return int(lower - HEADER_BYTES) // 2
 
@@ -55,7 +71,7 @@ def _walk(content: bytes | bytearray, name: str, page: int) -> Iterator[tuple[st
     flags = struct.unpack_from("<H", content, at + 10)[0]
     assert flags & (_BRANCH | _LEAF), f"page {page} of {name} has flags {flags:#x}"
     yield f"{name} {'branch' if flags & _BRANCH else 'leaf'}", page
-    for slot in range(slot_count(content, page)):
+    for slot in range(_slot_count(content, page)):
         node = at + struct.unpack_from("<H", content, at + HEADER_BYTES + 2 * slot)[0]
         low, high, node_flags, key_bytes = struct.unpack_from("<HHHH", content, node)
         data = node + 8 + key_bytes

@@ -60,7 +60,7 @@ def test_a_kill_at_any_moment_loses_nothing(tmp_path, seed, note):
                 starts.measure(server.start)
                 load.prepare(server)
             load.start(server, crash_expected=bool(server.wrapper))  # it dies by itself, at a call; or else here
-            wait_for_end_of(server, random.uniform(0.05, 1.5))
+            wait_for_end_of(server, random.uniform(0.05, 1.2))
             load.expect_crash()
             server.kill()
             kills += 1

@@ -14,7 +14,7 @@ from awlog.log.write_set import WriteSet
 from awlog.model.event import BucketNumber
 from awlog.model.facts import Fact
 from awlog.storage.check import check
-from awlog.storage.environment import Environment, create_if_new, prepare_directory
+from awlog.storage.environment import Environment
 from awlog.storage.writer import Writer
 
 
@@ -37,9 +37,7 @@ class Replay:
         return decode_segment(segment.sealed, entry.first_seq, "a replayed segment")
 
     def digest(self, directory: Path) -> str:
-        """What `awlog verify --digest` says of a store that holds this state. `directory` does not exist yet."""
-        prepare_directory(directory)
-        create_if_new(directory)
+        """What `awlog verify --digest` says of a store that holds this state; in `directory` is an empty one."""
         environment = Environment(directory)
         try:
             if self.writes:

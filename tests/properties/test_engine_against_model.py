@@ -8,11 +8,15 @@ new ones each time; without it the same ones are drawn again.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
+import shutil
+import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
@@ -29,6 +33,10 @@ from awlog.model.event import Payload, event_id
 from awlog.model.facts import RecordsSealed
 from awlog.model.payload import canonical_object, canonical_value
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
+from awlog.query.render import render_events
+from awlog.storage.check import check
+from awlog.storage.environment import Environment, create_if_new
+from awlog.storage.live_view import LiveView
 from tests.engine.harness import Store, decoded, picture, small_segments
 from tests.properties.model import (
     Beat,
@@ -243,10 +251,16 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self._opened = ExitStack()
         self._opened.enter_context(small_segments())
         self._directory = Path(self._opened.enter_context(TemporaryDirectory()))
-        self._runner = self._opened.enter_context(asyncio.Runner())
+        self._runner = self._opened.enter_context(asyncio.Runner(loop_factory=_loop_factory))
+        shutil.copytree(_new_store(), self._directory / "data")
         # A small cache, so that segments are read again and again.
         self._store = Store(self._directory / "data", cache_bytes=2000)
         self._engine = self._run(self._store.open())
+        self._view = self._kept_view()
+
+    def _kept_view(self) -> LiveView:
+        """What a reader process keeps of the store, brought up to date at each look."""
+        return LiveView(self._engine.environment, cache_bytes=2000)
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(coroutine)
@@ -256,12 +270,12 @@ class EngineAgainstModel(RuleBasedStateMachine):
         try:
             self._run(self._engine.quiet())
             digest = self._engine.digest()
-            state = picture(self._engine.durable_state)
             self._run(self._store.close())
             facts = self._store.facts
-            assert picture(Replay(facts).state) == state
+            assert picture(Replay(facts).state) == picture(self._engine.durable_state)
             told = [fact for fact in facts if not isinstance(fact, RecordsSealed)]
-            assert Replay(told).digest(self._directory / "replayed") == digest
+            replayed = shutil.copytree(_new_store(), self._directory / "replayed")
+            assert Replay(told).digest(replayed) == digest
         finally:
             self._opened.close()
 
@@ -423,6 +437,20 @@ class EngineAgainstModel(RuleBasedStateMachine):
             for name, bucket in self.model.buckets.items()
         }
 
+    @rule()
+    def look_with_a_kept_view(self) -> None:
+        """A reader process sees what the engine sees, whatever happened since it looked last."""
+        found = {}
+        with self._view.now() as store:
+            for meta in store.buckets():
+                columns = store.events(meta.number, TIME_MIN_US, TIME_MAX_US)
+                assert store.count(meta.number, TIME_MIN_US, TIME_MAX_US) == len(columns)
+                found[meta.id] = decoded([render_events(columns, meta.number)] if len(columns) else [])
+        assert found == {
+            name: [on_the_wire(event) for event in bucket.read(TIME_MIN_US, TIME_MAX_US, None)]
+            for name, bucket in self.model.buckets.items()
+        }
+
     # What goes on below
 
     @rule()
@@ -439,6 +467,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self._run(self._engine.quiet())
         digest = self._engine.digest()
         self._engine = self._run(self._store.restart())
+        self._view = self._kept_view()
         assert self._engine.digest() == digest
 
     @rule()
@@ -449,6 +478,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
             await self._engine.quiet()
             digest = self._engine.digest()
             self._engine = await self._store.crash()
+            self._view = self._kept_view()
             assert self._engine.digest() == digest
 
         self._run(crash())
@@ -475,6 +505,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
         async def crash() -> None:
             self._engine = await self._store.crash()
+            self._view = self._kept_view()
             await asyncio.gather(*futures, return_exceptions=True)
 
         self._run(crash())
@@ -502,6 +533,10 @@ class EngineAgainstModel(RuleBasedStateMachine):
                 self.model.take(request, answer_of(answer))
 
     # After every step
+
+    @invariant()
+    def the_files_are_whole(self) -> None:
+        assert check(self._engine.environment).problems == []
 
     @invariant()
     def everything_is_as_the_model_says(self) -> None:
@@ -601,6 +636,25 @@ class EngineAgainstModel(RuleBasedStateMachine):
 def _number(here: list[int], wire_id: int) -> int:
     """The number of the bucket that is here, or of the id's own where the bucket is empty or gone."""
     return (here[0] if here else wire_id) >> 32
+
+
+@cache
+def _new_store() -> Path:
+    """A store in which nothing was ever written, made once: its many syncs are not what is tested here."""
+    directory = TemporaryDirectory()
+    atexit.register(directory.cleanup)
+    create_if_new(Path(directory.name))
+    Environment(Path(directory.name)).close()
+    return Path(directory.name)
+
+
+def _loop_factory() -> asyncio.AbstractEventLoop:
+    """As `awlog serve` runs."""
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
 
 
 async def _at_most(chunks: Any, count: int) -> Any:

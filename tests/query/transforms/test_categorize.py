@@ -135,8 +135,10 @@ def test_answers_that_are_kept_are_those_of_the_same_rules() -> None:
     for _ in range(2):
         assert tags(events, [["a", regex("vim")]], memo) == [["a"]]
         assert tags(events, [["b", regex("vim")]], memo) == [["b"]]
-        assert tags(events, [["a", regex("vim$", select_keys=["title"])]], memo) == [[]]
+        assert tags(events, [["a", regex("vim", select_keys=["title"])]], memo) == [[]]
         assert tags(events, [["a", regex("vim$", select_keys=["title"], ignore_case=True)]], memo) == [["a"]]
+        assert tags(events, [["a", regex("VIM$", select_keys=["app"])]], memo) == [[]]
+        assert tags(events, [["a", regex("VIM$", select_keys=["app"], ignore_case=True)]], memo) == [["a"]]
         rules = parse_rules([[["a"], regex("vim")]], "category")
         assert rows(categorize(events, rules, memo))[0][2]["$category"] == ["a"]
         rules = parse_rules([[["a"], regex("vim")], [["b"], regex("vim", priority=9)]], "category")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from awlog.query.events import Payloads
-from awlog.query.transforms import simplify_window_titles, split_url_events
+from awlog.query.transforms import merge_events_by_keys, simplify_window_titles, split_url_events
 from tests.query.transforms.lists import made, rows
 
 PARTS = ("$protocol", "$domain", "$path", "$params", "$options", "$identifier")
@@ -34,6 +34,15 @@ def test_the_parts_of_an_address(url: str, parts: tuple[str, ...]) -> None:
 def test_what_cannot_be_split_stays_as_it_is(data: dict[str, Any]) -> None:
     """Section 9: aw-core fails."""
     assert rows(split_url_events(made(Payloads(), [(0, 1, data)]))) == [(0, 1, data, 1)]
+
+
+def test_what_was_known_about_the_old_fields_is_not_said_of_the_new() -> None:
+    """The titles were grouped before, and are grouped again when they are simple."""
+    events = made(Payloads(), [(0, 1, {"title": "(1) x", "app": "a"}), (1, 2, {"title": "x", "app": "a"})])
+    assert len(merge_events_by_keys(events, ["title"])) == len(merge_events_by_keys(events, ["app", "title"])) == 2
+    simple = simplify_window_titles(events, "title")
+    assert rows(merge_events_by_keys(simple, ["title"])) == [(0, 3, {"title": "x"}, 0)]
+    assert rows(merge_events_by_keys(simple, ["app"])) == [(0, 3, {"app": "a"}, 0)]
 
 
 def test_older_parts_are_replaced() -> None:

@@ -41,10 +41,13 @@ def enriched(base: list[Any], subs: list[Any], *, sub_wins: bool = False) -> lis
         ([(0, 10, "x")], [(0, 5, "f"), (5, 10, "f")], [(0, 10, "x", "f")]),
         ([(0, 10, "x")], [(2, 5, None)], [(0, 10, "x", None)]),
         ([(0, 10, "x")], [(0, 5, 1), (5, 10, True)], [(0, 10, "x", 1)]),
+        # But not those of two events.
+        ([(0, 5, "x"), (5, 10, "x")], [(0, 10, "f")], [(0, 5, "x", "f"), (5, 10, "x", "f")]),
         # One without length gives its fields to the piece on each side.
         ([(0, 10, "x")], [(4, 4, "f")], [(0, 10, "x", "f")]),
         ([(0, 10, "x")], [(0, 10, "g"), (4, 4, "f")], [(0, 10, "x", "f")]),
         ([(0, 10, "x")], [(0, 0, "f"), (10, 10, "f")], [(0, 10, "x", None)]),
+        ([(0, 10, "x")], [(4, 4, "f"), (4, 4, "g")], [(0, 10, "x", "f")]),
         # A base event without length vanishes inside one of the subwatcher, and stays at its edge.
         ([(5, 5, "x")], [(0, 10, "f")], []),
         ([(5, 5, "x")], [(5, 10, "f")], [(5, 5, "x", None)]),
