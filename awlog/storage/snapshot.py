@@ -24,6 +24,10 @@ class Snapshot:
         self._txn = txn
         self._databases = environment.databases
 
+    def close(self) -> None:
+        """Lets go of the transaction: LMDB's slot for it is free when nobody holds the object any more."""
+        del self._txn
+
     def txn_id(self) -> int:
         """The number of the newest transaction that this snapshot shows."""
         return int(self._txn.id())
@@ -84,7 +88,12 @@ def open_snapshot(environment: Environment) -> Iterator[Snapshot]:
     """A snapshot of the store as it is on the disk now. Raises Unavailable if the store is opened anew meanwhile."""
     try:
         with environment.reading() as txn:
-            yield Snapshot(txn, environment)
+            snapshot = Snapshot(txn, environment)
+            del txn
+            try:
+                yield snapshot
+            finally:
+                snapshot.close()
     except lmdb.MapResizedError:
         raise
     except lmdb.Error as error:
