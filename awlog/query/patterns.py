@@ -110,7 +110,7 @@ class _Linear:
         found: list[int] = []
         if self._automaton is not None:
             hits = self._automaton.Match(text)  # in no order
-            if hits is None or 0 not in hits:  # re2 ran out of memory and says nothing
+            if hits is None:  # not even the empty pattern: re2 ran out of memory
                 return tuple([i for i, pattern in enumerate(self._patterns) if pattern.search(text)])
             if len(hits) > 1:
                 found = [self._positions[hit] for hit in hits if hit]

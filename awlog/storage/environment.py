@@ -7,6 +7,7 @@ would break a promise.
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ DATA_FILE: Final = "data.mdb"
 
 # The map is address space, not memory and not disk (on Windows it is disk): generous, and doubled when half full.
 MAP_BYTES: Final = 1 << 28 if sys.platform == "win32" else 1 << 32
+# LMDB's two meta pages come before everything else; the first commit makes the file longer.
+_META_PAGES: Final = 2
+_META_MAGIC: Final = b"\xde\xc0\xef\xbe"
 READERS_MAX: Final = 512
 
 
@@ -170,8 +174,8 @@ def create_if_new(data_dir: Path, *, map_bytes: int = MAP_BYTES) -> Identity:
         return identity
     # Either nothing is here, or a first start was cut short before the identity was written.
     try:
-        if size_bytes and _is_zeros(data_file):
-            os.truncate(data_file, 0)
+        if size_bytes and (_is_zeros(data_file) or (size_bytes <= _META_PAGES * mmap.PAGESIZE and _is_meta(data_file))):
+            os.truncate(data_file, 0)  # meta pages at most: nothing was ever committed
         device_id = _create(data_dir, map_bytes)
     except (lmdb.Error, OSError) as error:
         raise _cannot_open(data_dir, error) from error
@@ -224,6 +228,13 @@ def _cannot_open(data_dir: Path, error: Exception) -> CannotStart:
         f"The store in {data_dir} cannot be opened: {error}. "
         "Nothing was changed. Keep a copy of the directory, then run `awlog verify --data-dir` on it."
     )
+
+
+def _is_meta(data_file: Path) -> bool:
+    """Is each page of a short file zeros or one of LMDB's meta pages?"""
+    content = data_file.read_bytes()
+    pages = [content[at : at + mmap.PAGESIZE] for at in range(0, len(content), mmap.PAGESIZE)]
+    return all(not page.strip(b"\0") or page[16:20] == _META_MAGIC for page in pages)
 
 
 def _is_zeros(data_file: Path) -> bool:
