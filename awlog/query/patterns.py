@@ -1,18 +1,20 @@
-r"""Regular expressions as Python's `re` means them, searched in linear time where that is provably the same.
+r"""Regular expressions as Python's `re` means them, all of a query searched in one pass over each text.
 
-Python's own parser reads the pattern. If the tree holds only what is a regular language with one meaning in both engines,
-it is written out again for google-re2; everything else, and everything about the text that is not sure, goes to `re`. The
-answer is always yes or no (is it found somewhere?), so greedy and lazy, and groups that capture, do not matter.
+Python's own parser reads the pattern, and the tree is written out again for google-re2, twice. The *exact* pattern is found
+in the same texts; there is one only if the tree holds just what is a regular language with one meaning in both engines. The
+*loose* pattern is found in those texts and perhaps in others: what cannot be said in re2 is left out, and `re` has the last
+word about what it finds. Nearly all texts hold nearly none of the patterns, so that is rare. The answer is always yes or no
+(is it found somewhere?): greedy and lazy, and groups that capture, do not matter.
 
 What differs and how it is kept apart:
 
     \d \s            written out as the characters that `re` takes
-    \w \b            depend on all of Unicode: re2 for texts in ASCII only
-    ignoring case     re2 for patterns in ASCII, and texts without the four letters that fold to i, k and s
-    $                 also before a newline at the end of the text; translated where nothing follows it
-    (?=) (?<!) \1 (?>) a++ (?(1)) \B and flags other than (?i)        `re`
+    \w \b            depend on all of Unicode: exact in texts of ASCII only; loose: any character beyond; any place
+    ignoring case     exact for patterns in ASCII, and texts in ASCII; loose: any character beyond, and what folds to i, k, s
+    $                 also before a newline at the end of the text; translated where nothing follows it, else left out
+    (?=) (?<!) \1 (?>) a++ (?(1)) \B and flags other than (?i)        loose only
 
-A pattern that `re` runs may never end: queries belong in processes that can be killed.
+Exact patterns are linear. One that `re` has to confirm may never end: queries belong in processes that can be killed.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
 import re2  # type: ignore[import-untyped]
 
 from awlog.query.errors import QueryFunctionException
@@ -33,9 +38,6 @@ try:
     _parser = importlib.import_module("re._parser")
 except ImportError:  # another Python: everything goes to `re`
     _parser = None  # type: ignore[assignment]
-
-# The letters beyond ASCII that `re` takes for i, i, s and k when case is ignored; re2 takes two of them.
-_FOLDING_TO_ASCII: Final = re.compile("[\u0130\u0131\u017f\u212a]")
 
 # Errors would show patterns on stderr. The memory is a bound for one automaton, room for some hundred rules.
 _OPTIONS: Final = re2.Options()
@@ -46,20 +48,25 @@ _MESSAGE_CHARS_MAX: Final = 40
 
 
 class Pattern:
-    """One compiled regular expression. Raises QueryFunctionException if it is none."""
+    """One compiled regular expression. Raises QueryFunctionException if it is none.
+
+    exact          the same for re2, None if there is no proven twin
+    only_ascii     the twin is one for texts in ASCII only
+    loose          for re2: found wherever the pattern is found; None if re2 cannot even have that
+    """
 
     def __init__(self, text: str, *, ignore_case: bool = False) -> None:
         self.text = text
         self.ignore_case = ignore_case
-        self._re = _compile(text, ignore_case)
-        self.re2_text: str | None = None
-        self.only_ascii_texts = False
-        self.ignores_case = ignore_case
-        if (translated := _translate(text, ignore_case)) is not None:
-            self.re2_text, self.only_ascii_texts, self.ignores_case = translated
+        self.exact, self.only_ascii, self.loose = _translated(text, ignore_case)
+        self._re: re.Pattern[str] | None = None
+        if self.exact is None:  # what has a twin compiles; the others may still hold mistakes
+            self._re = _compile(text, ignore_case)
 
     def search(self, text: str) -> bool:
         """Is it found somewhere in the text? For one text; many texts or many patterns: PatternSet."""
+        if self._re is None:
+            self._re = _compile(self.text, self.ignore_case)
         return self._re.search(text) is not None
 
 
@@ -68,11 +75,7 @@ class PatternSet:
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._patterns = patterns
-        everywhere = [i for i, pattern in enumerate(patterns) if pattern.re2_text and not pattern.only_ascii_texts]
-        ascii_only = [i for i, pattern in enumerate(patterns) if pattern.re2_text]
-        self._everywhere = _Linear(patterns, everywhere)
-        self._ascii = _Linear(patterns, ascii_only) if ascii_only != everywhere else self._everywhere
-        self._ignores_case = any(pattern.ignores_case for pattern in patterns)
+        self._automata: dict[bool, _Automaton] = {}  # by: is the text ASCII?
         self._seen: dict[str, tuple[int, ...]] = {}
 
     def found(self, text: str) -> tuple[int, ...]:
@@ -81,53 +84,72 @@ class PatternSet:
         if known is None:
             if len(self._seen) >= _SEEN_MAX:
                 self._seen.clear()
-            known = self._seen[text] = self._search(text)
+            is_ascii = text.isascii()
+            automaton = self._automata.get(is_ascii)
+            if automaton is None:
+                automaton = self._automata[is_ascii] = _Automaton(self._patterns, for_ascii=is_ascii)
+            known = self._seen[text] = automaton.found(text)
         return known
-
-    def _search(self, text: str) -> tuple[int, ...]:
-        if text.isascii():
-            return self._ascii.found(text)
-        if self._ignores_case and _FOLDING_TO_ASCII.search(text):
-            return tuple([i for i, pattern in enumerate(self._patterns) if pattern.search(text)])
-        return self._everywhere.found(text)
 
 
 # Texts of a few hundred bytes: some MiB.
 _SEEN_MAX: Final = 16_384
 
 
-class _Linear:
-    """All patterns, of which those at some positions are searched as one automaton."""
+class _Automaton:
+    """All patterns as one automaton of re2, and what it cannot decide alone by `re`."""
 
-    def __init__(self, patterns: Sequence[Pattern], positions: list[int]) -> None:
+    def __init__(self, patterns: Sequence[Pattern], *, for_ascii: bool) -> None:
         self._patterns = patterns
-        self._positions = (-1, *positions)  # number 0 of the automaton is found in every text
-        self._automaton = _re2_set([patterns[i].re2_text or "" for i in positions]) if positions else None
-        in_automaton = set(positions) if self._automaton is not None else set()
-        self._others = [i for i in range(len(patterns)) if i not in in_automaton]
+        texts: list[str | None] = []
+        self._confirmed: set[int] = set()  # positions of which `re` has the last word
+        for position, pattern in enumerate(patterns):
+            exact = pattern.exact is not None and (for_ascii or not pattern.only_ascii)
+            texts.append(pattern.exact if exact else pattern.loose)
+            if not exact:
+                self._confirmed.add(position)
+        automaton, self._positions = _re2_set(texts)
+        if automaton is None:  # too large as a whole: without those that are too large alone
+            automaton, self._positions = _re2_set([t if t and _re2_set([t])[0] else None for t in texts])
+        self._automaton = automaton
+        in_automaton = set(self._positions) if automaton is not None else set()
+        self._others = [position for position in range(len(patterns)) if position not in in_automaton]
 
     def found(self, text: str) -> tuple[int, ...]:
+        patterns = self._patterns
         found: list[int] = []
         if self._automaton is not None:
             hits = self._automaton.Match(text)  # in no order
             if hits is None:  # not even the empty pattern: re2 ran out of memory
-                return tuple([i for i, pattern in enumerate(self._patterns) if pattern.search(text)])
+                return tuple([i for i, pattern in enumerate(patterns) if pattern.search(text)])
             if len(hits) > 1:
-                found = [self._positions[hit] for hit in hits if hit]
-        found += [i for i in self._others if self._patterns[i].search(text)]
+                confirmed = self._confirmed
+                found = [position for hit in hits if hit for position in (self._positions[hit],)
+                         if position not in confirmed or patterns[position].search(text)]  # fmt: skip
+        found += [i for i in self._others if patterns[i].search(text)]
         return tuple(sorted(found)) if found else ()
 
 
-def _re2_set(texts: list[str]) -> Any:
-    """An automaton of the empty pattern, as number 0, and of these; None if it would be too large."""
+def _re2_set(texts: Sequence[str | None]) -> tuple[Any, list[int]]:
+    """An automaton of the empty pattern, as number 0, and of all texts that re2 takes; and the position of each number.
+
+    The automaton is None if it would be too large.
+    """
     automaton = re2.Set.SearchSet(_OPTIONS)
+    automaton.Add("")
+    positions = [-1]
+    for position, text in enumerate(texts):
+        if text is not None:
+            try:
+                automaton.Add(text)
+            except re2.error:  # too many repetitions
+                continue
+            positions.append(position)
     try:
-        for text in ("", *texts):
-            automaton.Add(text)
         automaton.Compile()
     except re2.error:
-        return None
-    return automaton
+        return None, positions
+    return automaton, positions
 
 
 class Memo:
@@ -182,31 +204,41 @@ def _compile(text: str, ignore_case: bool) -> re.Pattern[str]:
 
 
 class _NotTheSame(Exception):
-    """Here a pattern has no proven twin in re2."""
+    """Here a pattern has no twin in re2."""
 
 
-def _translate(text: str, ignore_case: bool) -> tuple[str, bool, bool] | None:
-    """The pattern for re2, does it hold for texts in ASCII only, does it ignore case; None: only `re` will do."""
+def _translated(text: str, ignore_case: bool) -> tuple[str | None, bool, str | None]:
+    """The exact pattern for re2, is it for texts in ASCII only, and the loose one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = _parser.parse(text, re.IGNORECASE if ignore_case else 0)
         flags = re.RegexFlag(tree.state.flags)
-        if flags & ~(re.UNICODE | re.IGNORECASE):
-            return None
+    except (AttributeError, re.error, OverflowError, RecursionError, MemoryError):
+        return None, False, None  # `re` itself says what is wrong
+    exact, only_ascii = None, False
+    if not flags & ~(re.UNICODE | re.IGNORECASE):
         ignores_case = bool(flags & re.IGNORECASE)
-        writer = _Writer(ignores_case)
-        written = writer.sequence(tree, last=True)
-        if ignores_case:
-            written = f"(?i:{written})"
-        # One pattern alone, to learn whether re2 takes it: too many repetitions, too large.
-        return (written, writer.only_ascii_texts, ignores_case) if _re2_set([written]) is not None else None
-    except (_NotTheSame, AttributeError, TypeError, ValueError, RecursionError):
-        return None
+        with suppress(_NotTheSame, RecursionError):
+            writer = _ExactWriter(ignores_case)
+            exact = writer.whole(tree)
+            only_ascii = writer.only_ascii or ignores_case
+    if exact is not None and not only_ascii:
+        return exact, False, exact
+    # Flags that hold for a part of the pattern count for all of it: then more is found, never less.
+    local_flags = "".join(_LOCAL_FLAGS.findall(text))
+    loose = None
+    if not (flags & re.ASCII or "a" in local_flags):
+        with suppress(_NotTheSame, RecursionError):
+            loose = _LooseWriter(bool(flags & re.IGNORECASE) or "i" in local_flags).whole(tree)
+    return exact, only_ascii, loose
 
+
+_LOCAL_FLAGS: Final = re.compile(r"\(\?([a-zA-Z-]+)")
 
 _CODE_POINT_MAX: Final = 0x10FFFF
 _ASCII_MAX: Final = 0x7F
+_DIGITS_END: Final = 0x20000  # beyond are no digits
 _Ranges = tuple[tuple[int, int], ...]
 
 # As `re` has them; the digits are read off `re` itself, because they grow with Unicode.
@@ -216,12 +248,18 @@ _SPACES: Final[_Ranges] = (
 )  # fmt: skip
 _ASCII_WORD: Final[_Ranges] = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
 
+_ANYTHING: Final = "(?s:.)"
+_BEYOND_ASCII: Final = r"\x{80}-\x{10ffff}"
+# The letters beyond ASCII that `re` takes for i, i, s and k when case is ignored; re2 takes two of them.
+_FOLDING_TO_ASCII: Final = frozenset({0x130, 0x131, 0x17F, 0x212A})
+_WRITTEN_FOLDING: Final = r"\x{130}\x{131}\x{17f}\x{212a}"
+_ASCII_FOLDED_TO: Final = frozenset(map(ord, "iIsSkK"))
+
 
 @lru_cache(maxsize=1)
 def _digits() -> _Ranges:
-    return tuple(
-        (ord(run[0]), ord(run[-1])) for run in re.findall(r"\d+", "".join(map(chr, range(_CODE_POINT_MAX + 1))))
-    )
+    every = np.arange(_DIGITS_END, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    return tuple((ord(run[0]), ord(run[-1])) for run in re.findall(r"\d+", every))
 
 
 def _complement(ranges: _Ranges, code_max: int = _CODE_POINT_MAX) -> _Ranges:
@@ -234,28 +272,31 @@ def _written(ranges: _Ranges) -> str:
     return "".join([f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in ranges])
 
 
-class _Writer:
-    """Writes the tree of Python's parser as a pattern for re2."""
+class _Writer(ABC):
+    """Writes the tree of Python's parser as a pattern for re2: what the two kinds have in common."""
 
     def __init__(self, ignores_case: bool) -> None:
-        self._ignores_case = ignores_case
-        self.only_ascii_texts = False
+        self.ignores_case = ignores_case
+
+    def whole(self, tree: Any) -> str:
+        written = self.sequence(tree, last=True)
+        return f"(?i:{written})" if self.ignores_case else written
 
     def sequence(self, items: Any, *, last: bool) -> str:
         """`last`: nothing can follow what is written."""
         parts = list(items)
-        return "".join([self._item(op, value, last and i == len(parts) - 1) for i, (op, value) in enumerate(parts)])
+        return "".join([self.item(str(op), value, last and i == len(parts) - 1) for i, (op, value) in enumerate(parts)])
 
-    def _item(self, op: Any, value: Any, last: bool) -> str:
-        match str(op):
+    def item(self, op: str, value: Any, last: bool) -> str:
+        match op:
             case "LITERAL":
-                return self._char(value)
+                return self.char(value)
             case "NOT_LITERAL":
-                return f"[^{self._char(value)}]"
+                return self.class_of([("NEGATE", None), ("LITERAL", value)])
             case "ANY":
-                return "."
+                return self.any_char
             case "IN":
-                return self._class(value)
+                return self.class_of([(str(op), value) for op, value in value])
             case "BRANCH":
                 _, branches = value
                 return "(?:" + "|".join([self.sequence(branch, last=last) for branch in branches]) + ")"
@@ -269,10 +310,51 @@ class _Writer:
                 high_text = "" if high is _parser.MAXREPEAT else str(high)
                 return f"(?:{self.sequence(inner, last=False)}){{{low},{high_text}}}"
             case "AT":
-                return self._place(str(value), last)
+                return self.place(str(value), last)
         raise _NotTheSame
 
-    def _place(self, place: str, last: bool) -> str:
+    any_char = "."
+
+    @abstractmethod
+    def char(self, code: int) -> str:
+        """One character."""
+
+    @abstractmethod
+    def class_of(self, members: list[tuple[str, Any]]) -> str:
+        """One character of a class."""
+
+    @abstractmethod
+    def place(self, place: str, last: bool, /) -> str:
+        """A place between characters."""
+
+
+class _ExactWriter(_Writer):
+    """`only_ascii` is set when what was written is the same in texts of ASCII only."""
+
+    only_ascii = False
+
+    def char(self, code: int) -> str:
+        if 0xD800 <= code <= 0xDFFF or (self.ignores_case and code > _ASCII_MAX):
+            raise _NotTheSame
+        return f"\\x{{{code:x}}}"
+
+    def class_of(self, members: list[tuple[str, Any]]) -> str:
+        written = []
+        for op, value in members:
+            match op:
+                case "NEGATE":
+                    written.append("^")
+                case "LITERAL":
+                    written.append(self.char(value))
+                case "RANGE":
+                    written.append(f"{self.char(value[0])}-{self.char(value[1])}")
+                case "CATEGORY":
+                    written.append(self._category(str(value)))
+                case _:
+                    raise _NotTheSame
+        return f"[{''.join(written)}]"
+
+    def place(self, place: str, last: bool, /) -> str:
         match place:
             case "AT_BEGINNING" | "AT_BEGINNING_STRING":
                 return r"\A"
@@ -281,31 +363,9 @@ class _Writer:
             case "AT_END" if last:
                 return r"(?:\n?\z)"
             case "AT_BOUNDARY":
-                self.only_ascii_texts = True
+                self.only_ascii = True
                 return r"\b"
         raise _NotTheSame
-
-    def _char(self, code: int) -> str:
-        if 0xD800 <= code <= 0xDFFF or (self._ignores_case and code > 0x7F):
-            raise _NotTheSame
-        return f"\\x{{{code:x}}}"
-
-    def _class(self, members: Any) -> str:
-        written = []
-        negated = False
-        for op, value in members:
-            match str(op):
-                case "NEGATE":
-                    negated = True
-                case "LITERAL":
-                    written.append(self._char(value))
-                case "RANGE":
-                    written.append(f"{self._char(value[0])}-{self._char(value[1])}")
-                case "CATEGORY":
-                    written.append(self._category(str(value)))
-                case _:
-                    raise _NotTheSame
-        return f"[{'^' if negated else ''}{''.join(written)}]"
 
     def _category(self, category: str) -> str:
         name = category.removeprefix("CATEGORY_").removeprefix("NOT_")
@@ -316,9 +376,80 @@ class _Writer:
             case "DIGIT":
                 ranges = _digits()
             case "WORD":
-                self.only_ascii_texts = True
+                self.only_ascii = True
                 ranges = _ASCII_WORD
                 code_max = _ASCII_MAX  # beyond there are letters that re2 folds to k and s
             case _:
                 raise _NotTheSame
         return _written(ranges if category == f"CATEGORY_{name}" else _complement(ranges, code_max))
+
+
+_ASCII_CATEGORIES: Final[dict[str, _Ranges]] = {
+    "SPACE": ((0x09, 0x0D), (0x1C, 0x20)),
+    "DIGIT": ((0x30, 0x39),),
+    "WORD": _ASCII_WORD,
+}
+
+
+class _LooseWriter(_Writer):
+    """Where in doubt, more characters and more places."""
+
+    any_char = _ANYTHING  # `.` may stand under a flag
+
+    def char(self, code: int) -> str:
+        if 0xD800 <= code <= 0xDFFF:
+            raise _NotTheSame
+        if not self.ignores_case:
+            return f"\\x{{{code:x}}}"
+        if code in _ASCII_FOLDED_TO:
+            return f"[\\x{{{code:x}}}{_WRITTEN_FOLDING}]"
+        if code in _FOLDING_TO_ASCII:
+            return _ANYTHING
+        return f"\\x{{{code:x}}}" if code <= _ASCII_MAX else f"[{_BEYOND_ASCII}]"
+
+    def class_of(self, members: list[tuple[str, Any]]) -> str:
+        negated = members[0][0] == "NEGATE"
+        if self.ignores_case and (negated or any(_reaches_beyond_ascii(op, value) for op, value in members)):
+            return _ANYTHING
+        written = ["^" if negated else _WRITTEN_FOLDING if self.ignores_case else ""]
+        for op, value in members[negated:]:
+            match op:
+                case "LITERAL":
+                    written.append(f"\\x{{{value:x}}}")
+                case "RANGE":
+                    written.append(f"\\x{{{value[0]:x}}}-\\x{{{value[1]:x}}}")
+                case "CATEGORY":
+                    name = str(value).removeprefix("CATEGORY_").removeprefix("NOT_")
+                    if name not in _ASCII_CATEGORIES:
+                        raise _NotTheSame
+                    ranges = _ASCII_CATEGORIES[name]
+                    written.append(_written(ranges if "NOT_" not in str(value) else _complement(ranges, _ASCII_MAX)))
+                    if not negated:
+                        written.append(_BEYOND_ASCII)
+                case _:
+                    raise _NotTheSame
+        return f"[{''.join(written)}]"
+
+    def place(self, place: str, _last: bool, /) -> str:
+        return r"\A" if place == "AT_BEGINNING_STRING" else ""
+
+    def item(self, op: str, value: Any, last: bool) -> str:
+        match op:
+            case "SUBPATTERN":
+                return f"(?:{self.sequence(value[3], last=last)})"
+            case "ATOMIC_GROUP":
+                return f"(?:{self.sequence(value, last=last)})"
+            case "POSSESSIVE_REPEAT":
+                return super().item("MAX_REPEAT", value, last)
+            case "ASSERT" | "ASSERT_NOT":
+                return ""
+            case "GROUPREF":
+                return f"{_ANYTHING}*"
+            case "GROUPREF_EXISTS":
+                _, yes, no = value
+                return f"(?:{self.sequence(yes, last=last)}|{self.sequence(no or [], last=last)})"
+        return super().item(op, value, last)
+
+
+def _reaches_beyond_ascii(op: str, value: Any) -> bool:
+    return (op == "LITERAL" and value > _ASCII_MAX) or (op == "RANGE" and value[1] > _ASCII_MAX)

@@ -25,20 +25,27 @@ CHARACTERS = [
 
 LINEAR = (
     "x", "", "GitHub|Stack Overflow", r"\.py$", "^a.c", r"\Aa\Z", r"a+?b*?c??", "a{2,5}", "(?P<name>a)(b)", "[a-z_]", "[^x]",
-    r"[\d\s]", r"\D\S", r"[\s\S]", r"\u00e5|é", "日本", r"[\]\-^\\]", r"\x41\n\t", "a|b$|c", "(a|b$)", "^$", "(?i)abc", "()",
+    r"[\d\s]", r"\D\S", r"[\s\S]", r"\u00e5|é", "日本", r"[\]\-^\\]", r"\x41\n\t", "a|b$|c", "(a|b$)", "^$", "()",
 )  # fmt: skip
-LINEAR_IN_ASCII = (r"\bmain\b", r"\w+", r"\W", r"[\w.]+@", r"(?i)\bX")
+LINEAR_IN_ASCII = (r"\bmain\b", r"\w+", r"\W", r"[\w.]+@", r"(?i)\bX", "(?i)abc", "(?i)k")
 ONLY_RE = (
     r"(a)\1", "(?=a)", "(?!a)", "(?<=a)b", "(?<!a)b", r"\Ba", "a$b", "(a$)*", "(?m)^a", "(?s).", "(?i:a)b", "(?a)a",
-    "(?P<n>a)(?P=n)", "(a)?(?(1)b|c)", "(?>a)", "a++", "a{1001}", "((a{40}){40}){40}", r"\ud800", "(?i)å",
+    "(?P<n>a)(?P=n)", "(a)?(?(1)b|c)", "(?>a)", "a++", r"\ud800", "(?i)å", r"(?!)",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("text", LINEAR + LINEAR_IN_ASCII + ONLY_RE)
 def test_which_patterns_are_linear(text: str) -> None:
     pattern = Pattern(text)
-    assert (pattern.re2_text is not None) == (text not in ONLY_RE)
-    assert pattern.only_ascii_texts == (text in LINEAR_IN_ASCII)
+    assert (pattern.exact is not None) == (text not in ONLY_RE)
+    assert pattern.only_ascii == (text in LINEAR_IN_ASCII)
+
+
+@pytest.mark.parametrize("text", ["a{1001}", "((a{40}){40}){40}"])
+def test_what_re2_finds_too_large_goes_to_re_and_the_others_do_not(text: str) -> None:
+    patterns = PatternSet([Pattern("b"), Pattern(text), Pattern("c")])
+    assert patterns.found("a" * 64_000 + "c") == (1, 2)
+    assert patterns._automata[True]._others == [1]
 
 
 @pytest.mark.parametrize(
@@ -71,8 +78,8 @@ def test_the_classes_written_out_are_those_of_re(ranges: tuple[tuple[int, int], 
 )
 def test_classes_hold_the_same_characters_of_all_of_unicode(text: str) -> None:
     pattern = Pattern(text)
-    assert pattern.re2_text is not None
-    assert not pattern.only_ascii_texts
+    assert pattern.exact is not None
+    assert not pattern.only_ascii
     patterns, compiled = PatternSet([pattern]), re.compile(text)
     assert [c for c in CHARACTERS if bool(patterns.found(c)) != bool(compiled.search(c))] == []
 
@@ -81,7 +88,7 @@ def test_classes_hold_the_same_characters_of_all_of_unicode(text: str) -> None:
 def test_without_case_the_same_characters_of_all_of_unicode_fold(text: str) -> None:
     """Four letters beyond ASCII fold to i, k and s in `re`, others in re2."""
     pattern = Pattern(text, ignore_case=True)
-    assert pattern.re2_text is not None
+    assert pattern.exact is not None
     patterns, compiled = PatternSet([pattern]), re.compile(text, re.IGNORECASE)
     assert [c for c in CHARACTERS if bool(patterns.found(c)) != bool(compiled.search(c))] == []
 
@@ -93,6 +100,7 @@ def test_words_hold_the_same_characters_of_all_of_unicode(text: str) -> None:
 
 
 ATOMS = (
+    "(a)?(?(1)b|x)", r"(a|b)\1", "(?>a+)", "a?+", "(?!b)", "(?<=a)", "(?i:b)", "(?s:.)", "(?m:^)", "(?-i:A)", "[^aé]", "[é-ß]", "[i-kſ]",
     "a", "b", "A", "x", ".", r"\d", r"\w", r"\s", r"\D", r"\W", r"\S", r"\b", "^", "$", r"\Z", r"\A", "[ab]", "[^a]",
     "[a-cX]", r"[\w-]", r"[^\s]", "é", r"\u00e9", "ß", r"\n", "k", "(?=a)", r"(?<!b)", r"\.", "1", "", r"\B", "İ", r"[\s\S]",
 )  # fmt: skip
@@ -115,7 +123,7 @@ def random_pattern(rng: random.Random, depth: int = 0) -> str:
 
 def test_any_pattern_finds_what_re_finds() -> None:
     """Alone and among others, with and without case, in texts with letters that fold in odd ways."""
-    linear = 0
+    exact = loose = 0
     for number in range(EXAMPLES):
         rng = random.Random(number)
         texts = [
@@ -133,14 +141,16 @@ def test_any_pattern_finds_what_re_finds() -> None:
                     Pattern(text, ignore_case=ignore_case)
                 continue
             patterns.append(Pattern(text, ignore_case=ignore_case))
-            linear += patterns[-1].re2_text is not None
+            exact += patterns[-1].exact is not None
+            loose += patterns[-1].loose is not None
         together = PatternSet(patterns)
         for text in texts:
             expected = tuple(i for i, one in enumerate(compiled) if one.search(text))
             assert together.found(text) == expected, f"seed {number}: {text!r} {[one.pattern for one in compiled]}"
             alone = tuple(i for i, one in enumerate(patterns) if PatternSet([one]).found(text))
             assert alone == expected, f"seed {number}: {text!r} {[one.pattern for one in compiled]}"
-    assert linear > EXAMPLES, "most of these patterns are to be linear"
+    assert exact > EXAMPLES / 2, "many of these patterns are to have an exact twin"
+    assert loose > 2 * EXAMPLES, "nearly all of these patterns are to have a loose twin"
 
 
 def test_an_automaton_that_says_nothing_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +161,10 @@ def test_an_automaton_that_says_nothing_is_not_believed(monkeypatch: pytest.Monk
         def Match(self, text: str) -> None:  # noqa: N802
             return None
 
-    for linear in (patterns._ascii, patterns._everywhere):
-        monkeypatch.setattr(linear, "_automaton", Speechless())
+    assert patterns.found("b") == (1,)
+    assert patterns.found("é") == ()
+    for automaton in patterns._automata.values():
+        monkeypatch.setattr(automaton, "_automaton", Speechless())
     assert patterns.found("a c") == (0, 2)
     assert patterns.found("b é") == (1,)
 
