@@ -20,7 +20,7 @@ from awlog.model.errors import AwlogError
 from awlog.query.budget import Limits
 from awlog.query.errors import QueryError, QueryLimitExceeded
 from awlog.query.explain import Recorder, StatementCost
-from awlog.query.patterns import Memo
+from awlog.query.payloads import Tables
 from awlog.query.program import parse, parse_period, run
 from awlog.storage.environment import Environment
 from awlog.storage.live_view import LiveView
@@ -84,11 +84,12 @@ def main() -> None:
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # nothing else may be written among the frames
     _limit_memory(options.memory_bytes_max + options.cache_bytes)
     environment = Environment(Path(options.data_dir), read_only=True)
-    view = LiveView(environment, options.cache_bytes)
-    memo = Memo()
     limits = Limits(memory_bytes_max=options.memory_bytes_max)
+    half_bytes = options.memory_bytes_max // 2
+    tables = Tables(half_bytes, half_bytes, on_renewed=lambda: view.forget_decoded())
+    view = LiveView(environment, options.cache_bytes, lambda columns: tables.current.taken(columns))
     while (content := read_frame(sys.stdin.buffer)) is not None:
-        for frame in _frames(REQUESTS.decode(content), view, limits, memo):
+        for frame in _frames(REQUESTS.decode(content), view, limits, tables):
             encoded = ENCODER.encode(frame)
             answers.write(len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded)
         answers.flush()
@@ -100,10 +101,10 @@ def read_frame(source: BinaryIO) -> bytes | None:
     return source.read(int.from_bytes(length, "little")) if len(length) == LENGTH_BYTES else None
 
 
-def _frames(request: QueryRequest, view: LiveView, limits: Limits, memo: Memo) -> Iterator[Frame]:
+def _frames(request: QueryRequest, view: LiveView, limits: Limits, tables: Tables) -> Iterator[Frame]:
     """The answers of all periods, and then how it ended. Broad except: the process lives on, and says what failed."""
     try:
-        yield from _answers(request, view, limits, memo)
+        yield from _answers(request, view, limits, tables)
     except QueryError as error:
         yield Failed(type(error).__name__, error.message, error.line, error.column)
     except AwlogError as error:
@@ -118,7 +119,7 @@ def _frames(request: QueryRequest, view: LiveView, limits: Limits, memo: Memo) -
         yield Failed("", type(error).__name__)
 
 
-def _answers(request: QueryRequest, view: LiveView, limits: Limits, memo: Memo) -> Iterator[Frame]:
+def _answers(request: QueryRequest, view: LiveView, limits: Limits, tables: Tables) -> Iterator[Frame]:
     began_s = time.monotonic()
 
     def check() -> None:
@@ -130,7 +131,7 @@ def _answers(request: QueryRequest, view: LiveView, limits: Limits, memo: Memo) 
     recorder = Recorder(time.monotonic) if request.explain else None
     with view.now() as store:
         for value in run(
-            program, periods, store, name=request.name, limits=limits, check=check, memo=memo, recorder=recorder
+            program, periods, store, name=request.name, limits=limits, check=check, tables=tables, recorder=recorder
         ):
             yield Answer(value)
         loaded_count = store.loaded_count

@@ -82,7 +82,9 @@ class Columns(Struct, frozen=True, eq=False):
         return Columns(self.seq, start, end - start, self.payload_code, self.payloads)
 
     def newest_first(self) -> Columns:
-        """By descending start and ascending seq: the order of range reads. O(n log n), O(n) if it is so already."""
+        """By descending start and ascending seq: the order of range reads. O(n log n), O(n) if starts ascend."""
+        if (self.start_us[1:] > self.start_us[:-1]).all():
+            return self.take(slice(None, None, -1))
         return self.take(np.lexsort((self.seq, -self.start_us)))
 
 
@@ -100,14 +102,18 @@ def columns_of(events: Sequence[Event]) -> Columns:
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
-    """All rows of the parts, one part after the other; payload codes are moved, payloads not compared."""
+    """All rows of the parts, one part after the other. Payload codes are moved unless the parts have one payload list;
+    payloads are not compared.
+    """
     if len(parts) == 1:
         return parts[0]
-    payloads: list[Payload] = []
-    codes = []
-    for part in parts:
-        codes.append(part.payload_code + np.uint32(len(payloads)))
-        payloads.extend(part.payloads)
+    codes = [part.payload_code for part in parts]
+    payloads: list[Payload] = parts[0].payloads if parts else []
+    if any(part.payloads is not payloads for part in parts):
+        payloads = []
+        for place, part in enumerate(parts):
+            codes[place] = part.payload_code + np.uint32(len(payloads))
+            payloads.extend(part.payloads)
     empty_int64, empty_uint32 = np.empty(0, np.int64), np.empty(0, np.uint32)
     return Columns(
         np.concatenate([empty_int64, *(part.seq for part in parts)]),
@@ -130,8 +136,11 @@ def merge_newest_first(parts: Iterable[tuple[int, Callable[[], Columns]]]) -> It
             later = held.start_us > max_start_us
             if later.any():
                 yield held.take(later).newest_first()
-                held = held.take(~later).compacted()
+                held = held.take(~later)
         part = load()
-        held = part if held is None or not len(held) else joined([held, part])
+        if held is None or not len(held):
+            held = part
+        else:
+            held = joined([held if held.payloads is part.payloads else held.compacted(), part])
     if held is not None and len(held):
         yield held.newest_first()

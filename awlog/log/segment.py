@@ -10,7 +10,7 @@ with separate statistics. Measured on window events: 9.0 bytes an event, against
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from zlib import crc32
 
 import numpy as np
@@ -100,7 +100,7 @@ def decode_segment(sealed: bytes | memoryview, first_seq: Seq, where: str) -> Co
     steps[1:] += duration_us[:-1]
     start_us = np.cumsum(steps) + first_start_us
     texts = zstandard.ZstdDecompressor().decompress(packed[numbers_bytes:])
-    payloads = [Payload(text) for text in texts.split(_BETWEEN_PAYLOADS)]
+    payloads = cast("list[Payload]", texts.split(_BETWEEN_PAYLOADS))
     assert len(payloads) == payload_count, "what matches its checksum was written whole"
     return Columns(offsets + first_seq, start_us, duration_us, payload_code, payloads)
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from awlog.log.columns import Columns
 from awlog.model.event import SEQ_BITS, BucketNumber
+from awlog.query.distinct import distinct
 from awlog.query.payloads import Payloads
 from awlog.query.timestamps import timestamps
 
@@ -78,7 +79,7 @@ class EventList(Struct, frozen=True, eq=False):
     def in_use(self) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
         """The distinct codes, and for each event the position of its code among them: `result[inverse]` spreads results."""
         if len(self.payload) * 8 < len(self.payloads):  # a small list and a large table: do not walk the table
-            return np.unique(self.payload, return_inverse=True)
+            return distinct(self.payload)
         seen = np.zeros(len(self.payloads), np.bool_)
         seen[self.payload] = True
         used = np.flatnonzero(seen).astype(np.uint32)
@@ -97,17 +98,12 @@ def no_events(payloads: Payloads) -> EventList:
 
 
 def event_list(columns: Columns, bucket_number: BucketNumber, payloads: Payloads) -> EventList:
-    """The stored events in the order of the columns. Takes over the payloads in use, not all that the columns know."""
-    known = columns.payloads
-    used = np.zeros(len(known), np.bool_)
-    used[columns.payload_code] = True
-    old_codes = np.flatnonzero(used)
-    code = np.zeros(len(known), np.uint32)
-    code[old_codes] = payloads.add_all([known[old] for old in old_codes.tolist()])
+    """The stored events in the order of the columns."""
+    columns = payloads.taken(columns)
     return EventList(
         columns.start_us,
         columns.duration_us,
-        code[columns.payload_code],
+        columns.payload_code,
         columns.seq | (bucket_number << SEQ_BITS),
         payloads,
     )
@@ -128,17 +124,15 @@ def unit_us(*lists: EventList) -> int:
 def render_event_list(events: EventList) -> bytes:
     """A JSON array as clients get it. About 1.5 µs an event."""
     form = b'{"id":%b,"timestamp":"%b+00:00","duration":%b,"data":%b}'
-    texts = events.payloads.texts
-    rows = zip(*_wire_columns(events), events.payload.tolist(), strict=True)
-    return b"[" + b",".join([form % (i, time, d, texts[code]) for i, time, d, code in rows]) + b"]"
+    rows = zip(*_wire_columns(events), events.payloads.texts_of(events.payload.tolist()), strict=True)
+    return b"[" + b",".join([form % row for row in rows]) + b"]"
 
 
 def canonical_texts(events: EventList) -> Sequence[bytes]:
     """Each event as canonical JSON: what takes events into a payload. Reserve room for them first."""
     form = b'{"data":%b,"duration":%b,"id":%b,"timestamp":"%b+00:00"}'
-    texts = events.payloads.texts
-    rows = zip(*_wire_columns(events), events.payload.tolist(), strict=True)
-    return [form % (texts[code], d, i, time) for i, time, d, code in rows]
+    rows = zip(*_wire_columns(events), events.payloads.texts_of(events.payload.tolist()), strict=True)
+    return [form % (text, d, i, time) for i, time, d, text in rows]
 
 
 def _wire_columns(events: EventList) -> tuple[list[bytes], list[bytes], list[bytes]]:

@@ -19,7 +19,6 @@ from awlog.query import transforms
 from awlog.query.budget import Budget
 from awlog.query.errors import QueryFunctionException
 from awlog.query.events import EventList, cut_to, event_list, no_events, unit_us
-from awlog.query.patterns import Memo
 from awlog.query.payloads import Payloads
 from awlog.query.values import Value, as_events, beginning, equal, is_plain, one_list, size_bytes, tree_bytes
 
@@ -42,7 +41,6 @@ class Context(Struct, frozen=True):
 
     buckets   by id, oldest first
     interval  the range that the variables name at this moment; raises QueryFunctionException if they name none
-    memo      answers about payloads that outlive the query, None to keep none
     """
 
     store: Store
@@ -50,7 +48,6 @@ class Context(Struct, frozen=True):
     payloads: Payloads
     budget: Budget
     interval: Callable[[], tuple[Micros, Micros]]
-    memo: Memo | None
 
 
 # Kinds of arguments
@@ -223,12 +220,12 @@ def _sum_durations(_context: Context, events: EventList) -> Value:
     return seconds_from_us(transforms.sum_durations_us(events))
 
 
-def _categorize(context: Context, events: EventList, rules: list[Value]) -> Value:
-    return transforms.categorize(events, transforms.parse_rules(rules, "category"), context.memo)
+def _categorize(_context: Context, events: EventList, rules: list[Value]) -> Value:
+    return transforms.categorize(events, transforms.parse_rules(rules, "category"))
 
 
-def _tag(context: Context, events: EventList, rules: list[Value]) -> Value:
-    return transforms.tag(events, transforms.parse_rules(rules, "tag"), context.memo)
+def _tag(_context: Context, events: EventList, rules: list[Value]) -> Value:
+    return transforms.tag(events, transforms.parse_rules(rules, "tag"))
 
 
 FUNCTIONS: Final[dict[str, Function]] = {

@@ -23,8 +23,7 @@ import importlib
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
@@ -150,41 +149,6 @@ def _re2_set(texts: Sequence[str | None]) -> tuple[Any, list[int]]:
     except re2.error:
         return None, positions
     return automaton, positions
-
-
-class Memo:
-    """Answers per payload text that outlive one query, under the whole text of the question; owned by one process.
-
-    Bounded: the question asked longest ago is forgotten first, and long payloads are not remembered.
-    """
-
-    def __init__(self, bytes_max: int = 64 << 20) -> None:
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._answers: OrderedDict[Hashable, tuple[dict[bytes, Any], list[int]]] = OrderedDict()  # and their size
-
-    def answers(self, question: Hashable) -> Mapping[bytes, Any]:
-        """What is known: payload text -> answer."""
-        if question not in self._answers:
-            return {}
-        self._answers.move_to_end(question)
-        return self._answers[question][0]
-
-    def keep(self, question: Hashable, new: Mapping[bytes, Any]) -> None:
-        kept, size = self._answers.setdefault(question, ({}, [0]))
-        self._answers.move_to_end(question)
-        for text, answer in new.items():
-            if len(text) <= _MEMO_TEXT_BYTES_MAX and text not in kept:
-                kept[text] = answer
-                size[0] += len(text) + _MEMO_ENTRY_BYTES
-                self._bytes += len(text) + _MEMO_ENTRY_BYTES
-        while self._bytes > self._bytes_max:
-            _, (_, (dropped_bytes,)) = self._answers.popitem(last=False)
-            self._bytes -= dropped_bytes
-
-
-_MEMO_TEXT_BYTES_MAX: Final = 1024
-_MEMO_ENTRY_BYTES: Final = 150  # the head of a bytes object and a slot of a dict, about
 
 
 @lru_cache(maxsize=512)

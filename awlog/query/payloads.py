@@ -1,19 +1,24 @@
-"""The table of distinct payloads that one run of a query works with, and what is known about each.
+"""The table of distinct payloads that queries work with, and what is known about each.
 
-Whatever looks into `data` does so once per payload, and what follows for a payload from the one it was made of is not
-looked up again: a window with a `$category` still has the same app.
+Whatever looks into `data` does so once per payload, and keeps what it found for the next query: the value under a key, the
+category that some rules give. Payloads made by adding a field to another stay a note about that until somebody wants their
+text, and what follows for a payload from the one it was made of is not looked up again: a window with a `$category` still
+has the same app.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
 
+from awlog.log.columns import Columns
 from awlog.model.event import Payload
+from awlog.query.distinct import distinct
 from awlog.query.errors import QueryLimitExceeded
 
 if TYPE_CHECKING:
@@ -22,7 +27,9 @@ if TYPE_CHECKING:
     Codes = NDArray[np.uint32]
     Numbers = NDArray[np.int64]
 
-# The texts of all payloads of one run. What chunk_events_by_key makes holds whole events and can double with every call.
+Q = TypeVar("Q", bound=Hashable)
+
+# The texts that one run adds. What chunk_events_by_key makes holds whole events and can double with every call.
 PAYLOADS_BYTES_MAX: Final = 256 << 20
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
@@ -42,109 +49,203 @@ _DOLLAR: Final = ord("$")
 _BACKSLASH: Final = ord("\\")
 _NO_VALUE: Final = object()
 _UNKNOWN: Final = -1
+_NOT_WRITTEN_OUT: Final = Payload(b"")
+
+# What is kept by key and by question, those used longest ago are forgotten: 8 bytes for each payload and each of them.
+_VALUE_COLUMNS_MAX: Final = 32
+_DERIVED_COLUMNS_MAX: Final = 16
+# In memory, about: a payload's text, its places in a list and a dict, and its values beside it; a value's number.
+_PAYLOAD_BYTES: Final = 300
+_VALUE_BYTES: Final = 150
+# What a note about a made payload counts for in the limit of a run, and their texts when they are written out.
+_NOTE_BYTES: Final = 64
 
 
 class Payloads:
-    """Append-only; owned by one run.
+    """Append-only; owned by one process, used by one run at a time.
 
-    A payload has two numbers. Its *code* is exact: one per canonical JSON text, for output. Its *class* is one for all
-    payloads that are equal as Python compares (`1`, `1.0` and `true` are equal), for flood. The value under a key has a
-    number too, one for all values that are equal in that way, for filters and groups.
+    A payload has two numbers. Its *code* stands for one canonical JSON text (two codes may have the same text if both were
+    made by adding a field). Its *class* is one for all payloads that are equal as Python compares (`1`, `1.0` and `true`
+    are equal), for flood. The value under a key has a number too, one for all values that are equal in that way, for
+    filters and groups.
     """
 
     def __init__(self, bytes_max: int = PAYLOADS_BYTES_MAX) -> None:
-        self.texts: list[Payload] = []  # by code; for everybody else read only
+        self._texts: list[Payload] = []  # by code
         self._codes: dict[bytes, int] = {}
-        self._data: list[dict[str, Any] | None] = []  # by code, None until somebody asks
-        self._origins: dict[int, tuple[int, str]] = {}  # made by adding a field that another did not have
+        self._data: dict[int, dict[str, Any]] = {}  # decoded by this run
         self._classes = _Column()
-        self._classes_with_numbers: dict[bytes, int] = {}
-        self._values: dict[str, _Column] = {}  # by key: the numbers of the values under it
+        self._classes_by_text: dict[bytes, int] = {}
+        self._values = _Kept[str](_VALUE_COLUMNS_MAX)  # by key: the numbers of the values under it
+        self._derived = _Kept[Hashable](_DERIVED_COLUMNS_MAX)  # by question: the codes of what was made
         self._value_numbers: dict[object, int] = {_NO_VALUE: ABSENT}
         self._value_shown: list[Any] = [_NO_VALUE]  # by number: the value that came first
+        # Of payloads made by adding a field: of which, which field, the number of its value.
+        self._origin = _Column()
+        self._field = _Column()
+        self._field_value = _Column()
+        self._fields: list[str] = []
+        self._heads: dict[tuple[int, int], bytes] = {}  # by field and value: how their texts begin
         self._bytes = 0
+        self._run_bytes = 0
         self._bytes_max = bytes_max
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self._texts)
+
+    @property
+    def size_bytes(self) -> int:
+        """In memory, about."""
+        per_payload = _PAYLOAD_BYTES + 8 * (4 + len(self._values) + len(self._derived))
+        return 2 * self._bytes + per_payload * len(self._texts) + _VALUE_BYTES * len(self._value_shown)
+
+    def begin_run(self) -> Payloads:
+        """The limit counts anew."""
+        self._run_bytes = 0
+        self._data.clear()
+        return self
 
     def add_json(self, payload: bytes) -> int:
-        """The code of a payload in canonical JSON. Raises QueryLimitExceeded when the table is full."""
+        """The code of a payload in canonical JSON. Raises QueryLimitExceeded when this run has added too much."""
         return self.add_all([payload])[0]
 
     def add_all(self, payloads: Iterable[bytes]) -> list[int]:
-        """`add_json` of many."""
-        codes = self._codes
+        """`add_json` of many. 0.1 µs for each that is known."""
+        codes, texts = self._codes, self._texts
         added = []
         for payload in payloads:
             code = codes.get(payload)
             if code is None:
                 self.reserve(len(payload))
-                self._bytes += len(payload)
-                code = codes[payload] = len(self.texts)
-                self.texts.append(Payload(payload))
-                self._data.append(None)
+                self._count(len(payload))
+                code = codes[payload] = len(texts)
+                texts.append(Payload(payload))
             added.append(code)
         return added
 
     def add(self, data: dict[str, Any]) -> int:
         """The code of a payload made by a transform; `data` belongs to the table from now on."""
         code = self.add_json(json_text(data))
-        if self._data[code] is None:
-            self._data[code] = data
+        self._data.setdefault(code, data)
         return code
+
+    def taken(self, columns: Columns) -> Columns:
+        """The same events with the codes of this table. What was taken is not looked at again."""
+        if columns.payloads is self._texts:
+            return columns
+        if len(columns) < len(columns.payloads):
+            columns = columns.compacted()  # not all that a few events are among
+        codes = np.array(self.add_all(columns.payloads), np.uint32)
+        return Columns(columns.seq, columns.start_us, columns.duration_us, codes[columns.payload_code], self._texts)
 
     def reserve(self, text_bytes: int) -> None:
         """Raises QueryLimitExceeded if texts of so many bytes have no room any more."""
-        if self._bytes + text_bytes > self._bytes_max:
-            raise QueryLimitExceeded(f"The data of the events made by this query exceed {self._bytes_max} bytes")
+        if self._run_bytes + text_bytes > self._bytes_max:
+            raise QueryLimitExceeded(
+                f"The data of the events of this query exceed {self._bytes_max} bytes, half of what the setting "
+                "`max_query_memory_bytes` allows"
+            )
+
+    def _count(self, size_bytes: int) -> None:
+        self._bytes += size_bytes
+        self._run_bytes += size_bytes
+
+    def text(self, code: int) -> Payload:
+        """Canonical JSON."""
+        return self._texts[code] or self._write_out(code)
+
+    def texts_of(self, codes: Iterable[int]) -> list[Payload]:
+        """`text` of many codes, faster."""
+        texts = self._texts
+        return [texts[code] or self._write_out(code) for code in codes]
+
+    def _write_out(self, code: int) -> Payload:
+        origin, field = int(self._origin.numbers[code]), int(self._field.numbers[code])
+        base, number = self.text(origin), int(self._field_value.numbers[code])
+        # Keys are sorted. If the first begins with a letter beyond `$`, the new field comes before all others.
+        if len(base) > 2 and base[2] > _DOLLAR and base[2] != _BACKSLASH:
+            head = self._heads.get((field, number))
+            if head is None:
+                name, value = json_text(self._fields[field]), json_text(self._value_shown[number])
+                head = self._heads[field, number] = b"{" + name + b":" + value + b","
+            text = head + base[1:]
+        else:
+            text = json_text({**self.data(origin), self._fields[field]: self._value_shown[number]})
+        self.reserve(len(text))
+        self._count(len(text))
+        written = self._texts[code] = Payload(text)
+        self._codes.setdefault(written, code)
+        return written
 
     def data(self, code: int) -> dict[str, Any]:
-        """Decoded once; never to be changed by anyone."""
-        data = self._data[code]
+        """Decoded once in a run; never to be changed by anyone."""
+        data = self._data.get(code)
         if data is None:
-            data = self._data[code] = _decoded(self.texts[code])
+            data = self._data[code] = _decoded(self.text(code))
         return data
 
     def data_of(self, codes: Sequence[int]) -> list[dict[str, Any]]:
         """`data` of many codes, faster."""
         known = self._data
-        missing = [code for code in codes if known[code] is None]
+        missing = [code for code in codes if code not in known]
         for at in range(0, len(missing), _DECODED_TOGETHER):
             together = missing[at : at + _DECODED_TOGETHER]
-            text = b"[" + b",".join([self.texts[code] for code in together]) + b"]"
+            text = b"[" + b",".join(self.texts_of(together)) + b"]"
             try:
-                for code, data in zip(together, _LIST_DECODER.decode(text), strict=True):
-                    known[code] = data
+                known.update(zip(together, _LIST_DECODER.decode(text), strict=True))
             except RecursionError:
                 raise _too_deep() from None
-        return [known[code] for code in codes]  # type: ignore[misc]  # all are there now
+        return [known[code] for code in codes]
 
     def classes(self, codes: Codes) -> Numbers:
         """The class of each code: equal numbers for equal data."""
         column = self._classes
-        if missing := column.missing(codes, len(self)):
+        missing = column.missing(codes, len(self))
+        if len(missing):
+            made = self._is_made(missing)
             column.numbers[missing] = missing  # without numbers the canonical text decides
-            for code in [missing[i] for i in _that_may_vary([self.texts[code] for code in missing])]:
-                like = equality_text(self.texts[code])
-                column.numbers[code] = self._classes_with_numbers.setdefault(like, code)
+            listed: list[int] = missing.tolist()
+            texts = self.texts_of(listed)
+            for place in {*_that_may_vary(texts), *np.flatnonzero(made).tolist()}:
+                like = equality_text(texts[place])
+                # A made payload may have the text of one that is stored, which has its own code for a class.
+                first = self._codes[texts[place]] if like == texts[place] else listed[place]
+                column.numbers[listed[place]] = self._classes_by_text.setdefault(like, first)
         return column.numbers[codes]
 
     def value_numbers(self, codes: Codes, key: str) -> Numbers:
         """For each code the number of the value under the key, ABSENT if there is none; equal values, equal numbers."""
-        column = self._values.setdefault(key, _Column())
-        if missing := column.missing(codes, len(self)):
-            before = self._before(missing, (key,))
-            if before != missing:
-                column.numbers[missing] = self.value_numbers(np.array(before, np.uint32), key)
-            else:
-                column.numbers[missing] = self._numbers_of([data.get(key, _NO_VALUE) for data in self.data_of(missing)])
+        column = self._values.column(key)
+        missing = column.missing(codes, len(self))
+        if len(missing):
+            bare = self._without_other_fields(missing, (key,))
+            of_others = bare != missing
+            if of_others.any():
+                column.numbers[missing[of_others]] = self.value_numbers(bare[of_others], key)
+                missing = missing[~of_others]
+            added = self._is_made(missing)  # the field that was added is the one asked for
+            column.numbers[missing[added]] = self._field_value.numbers[missing[added]]
+            missing = missing[~added]
+            column.numbers[missing] = self._numbers_of(
+                [data.get(key, _NO_VALUE) for data in self.data_of(missing.tolist())]
+            )
         return column.numbers[codes]
 
-    def _before(self, codes: list[int], keys: Collection[str]) -> list[int]:
+    def _is_made(self, codes: Codes) -> NDArray[np.bool_]:
+        """Was it made by adding a field?"""
+        self._origin.grow(len(self))
+        made: NDArray[np.bool_] = self._origin.numbers[codes] != _UNKNOWN
+        return made
+
+    def _without_other_fields(self, codes: Codes, keys: Collection[str]) -> Codes:
         """For each code the payload from which it was made by adding a field other than these, itself if it was not."""
-        origins = self._origins
-        return [code if (origin := origins.get(code)) is None or origin[1] in keys else origin[0] for code in codes]
+        others = np.array([field not in keys for field in self._fields] + [False], np.bool_)
+        while True:
+            self._field.grow(len(self))
+            strip = self._is_made(codes) & others[self._field.numbers[codes]]
+            if not strip.any():
+                return codes
+            codes = np.where(strip, self._origin.numbers[codes], codes).astype(np.uint32)
 
     def _numbers_of(self, values: list[Any]) -> list[int]:
         numbers, shown = self._value_numbers, self._value_shown
@@ -165,38 +266,41 @@ class Payloads:
         assert number != ABSENT, "there is no value to show"
         return self._value_shown[number]
 
-    def with_field(self, codes: Codes, field: str, values: Sequence[Any]) -> Codes:
-        """For each code the code of the same payload with `field` set to a value. Values that are one object cost once.
+    def derived(self, question: Hashable, codes: Codes, make: Callable[[Codes], Codes]) -> Codes:
+        """For each code the code of what `make` made of it, which is asked for codes it was not asked for before.
 
-        The field's name must begin with a `$`.
+        The question must hold all that decides what is made.
         """
-        assert field[0] == "$", "the splice below knows where the field belongs"
-        prepared: dict[int, tuple[bytes, int]] = {}
-        new_texts: list[bytes] = []
-        numbers: list[int] = []
-        spliced: list[bool] = []
-        for code, value in zip(codes.tolist(), values, strict=True):
-            known = prepared.get(id(value))
-            if known is None:
-                head = b"{" + json_text(field) + b":" + json_text(value) + b","
-                known = prepared[id(value)] = (head, self._numbers_of([value])[0])
-            head, number = known
-            text = self.texts[code]
-            # Keys are sorted. If the first begins with a letter beyond `$`, the new field comes before all others.
-            before_all = text[2] > _DOLLAR and text[2] != _BACKSLASH if len(text) > 2 else False
-            spliced.append(before_all)
-            new_texts.append(head + text[1:] if before_all else json_text({**self.data(code), field: value}))
-            numbers.append(number)
-        new_codes = self.add_all(new_texts)
-        origins = self._origins
-        for old, new, before_all in zip(codes.tolist(), new_codes, spliced, strict=True):
-            if before_all:
-                origins[new] = (old, field)
-        made = np.array(new_codes, np.uint32)
-        self.inherit(codes, made, changed=(field,))
-        column = self._values.setdefault(field, _Column())
-        column.grow(len(self))
-        column.numbers[made] = numbers
+        column = self._derived.column(question)
+        missing = column.missing(codes, len(self))
+        if len(missing):
+            column.numbers[missing] = make(missing)
+        return column.numbers[codes].astype(np.uint32)
+
+    def with_field(self, codes: Codes, field: str, values: Sequence[str | list[str]]) -> Codes:
+        """For each code a code of the same payload with `field` set to a value. Values that are one object cost once.
+
+        0.1 µs each: no text is written.
+        """
+        known: dict[int, int] = {}
+        for value in values:
+            if id(value) not in known:
+                known[id(value)] = self._numbers_of([value])[0]
+        self.reserve(_NOTE_BYTES * len(codes))
+        self._count(_NOTE_BYTES * len(codes))
+        if field not in self._fields:
+            self._fields.append(field)
+        number = self._fields.index(field)
+        self._field.grow(len(self))
+        # What had this field added gets another instead.
+        again = self._is_made(codes) & (self._field.numbers[codes] == number)
+        made = np.arange(len(self), len(self) + len(codes), dtype=np.uint32)
+        self._texts.extend([_NOT_WRITTEN_OUT] * len(codes))
+        for column in (self._origin, self._field, self._field_value):
+            column.grow(len(self))
+        self._origin.numbers[made] = np.where(again, self._origin.numbers[codes], codes)
+        self._field.numbers[made] = number
+        self._field_value.numbers[made] = [known[id(value)] for value in values]
         return made
 
     def with_fields(self, codes: Codes, fields: Sequence[Mapping[str, Any] | None]) -> Codes:
@@ -209,32 +313,32 @@ class Payloads:
             ],
             np.uint32,
         )
-        self.inherit(codes, made, changed={field for new in fields if new is not None for field in new})
+        changed = {field for new in fields if new is not None for field in new}
+        self._inherit(codes, made, [key for key in self._values.questions() if key not in changed])
         return made
 
     def only(self, codes: Codes, keys: Collection[str]) -> Codes:
         """For each code the code of the payload that has of its fields just those under the keys."""
         wanted = frozenset(keys)
-        bare = codes.tolist()
-        while (before := self._before(bare, wanted)) != bare:
-            bare = before
-        made = np.array(
-            [
-                code if wanted.issuperset(data) else self.add({key: data[key] for key in wanted if key in data})
-                for code, data in zip(bare, self.data_of(bare), strict=True)
-            ],
-            np.uint32,
-        )
-        for key, column in self._values.items():
-            if key in wanted:
-                column.inherit(codes, made, len(self))
-        return made
 
-    def inherit(self, codes: Codes, made: Codes, changed: Collection[str]) -> None:
-        """`made` are the payloads of `codes` but for the fields `changed`."""
-        for key, column in self._values.items():
-            if key not in changed:
-                column.inherit(codes, made, len(self))
+        def make(missing: Codes) -> Codes:
+            bare: list[int] = self._without_other_fields(missing, wanted).tolist()
+            made = np.array(
+                [
+                    code if wanted.issuperset(data) else self.add({key: data[key] for key in wanted if key in data})
+                    for code, data in zip(bare, self.data_of(bare), strict=True)
+                ],
+                np.uint32,
+            )
+            self._inherit(missing, made, [key for key in self._values.questions() if key in wanted])
+            return made
+
+        return self.derived(("only", wanted), codes, make)
+
+    def _inherit(self, codes: Codes, made: Codes, keys: Iterable[str]) -> None:
+        """Under these keys `made` have the values of `codes`."""
+        for key in keys:
+            self._values.column(key).inherit(codes, made, len(self))
 
 
 class _Column:
@@ -249,17 +353,60 @@ class _Column:
             grown[: len(self.numbers)] = self.numbers
             self.numbers = grown
 
-    def missing(self, codes: Codes, length: int) -> list[int]:
+    def missing(self, codes: Codes, length: int) -> Codes:
         """The distinct codes without a number yet; afterwards there is room for all codes below `length`."""
         self.grow(length)
-        missing: list[int] = np.unique(codes[self.numbers[codes] == _UNKNOWN]).tolist()
-        return missing
+        unknown = codes[self.numbers[codes] == _UNKNOWN]
+        return distinct(unknown)[0] if len(unknown) else unknown
 
     def inherit(self, codes: Codes, made: Codes, length: int) -> None:
         self.grow(length)
         numbers = self.numbers[codes]
         known = numbers != _UNKNOWN
         self.numbers[made[known]] = numbers[known]
+
+
+class _Kept(Generic[Q]):
+    """A column for each question, of which the one used longest ago is forgotten first."""
+
+    def __init__(self, count_max: int) -> None:
+        self._count_max = count_max
+        self._columns: OrderedDict[Q, _Column] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def questions(self) -> list[Q]:
+        return list(self._columns)
+
+    def column(self, question: Q) -> _Column:
+        column = self._columns.get(question)
+        if column is None:
+            column = self._columns[question] = _Column()
+            if len(self._columns) > self._count_max:
+                self._columns.popitem(last=False)
+        self._columns.move_to_end(question)
+        return column
+
+
+class Tables:
+    """The table of payloads, which lives on from run to run until it has grown large."""
+
+    def __init__(
+        self, run_bytes_max: int = PAYLOADS_BYTES_MAX, size_bytes_max: int = PAYLOADS_BYTES_MAX, *,
+        on_renewed: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`on_renewed` is called when nothing will ask for codes of the last table any more."""
+        self._run_bytes_max = run_bytes_max
+        self._size_bytes_max = size_bytes_max
+        self._on_renewed = on_renewed
+        self.current = Payloads(run_bytes_max)
+
+    def for_next_run(self) -> Payloads:
+        if self.current.size_bytes > self._size_bytes_max:
+            self.current = Payloads(self._run_bytes_max)
+            self._on_renewed()
+        return self.current.begin_run()
 
 
 def json_text(value: object) -> bytes:
@@ -288,7 +435,7 @@ def _that_may_vary(texts: list[Payload]) -> list[int]:
     letters = np.frombuffer(b"".join(texts), np.uint8)
     places = np.flatnonzero(_BEFORE_VALUE[letters[:-1]] & _BEGINS_NUMBER[letters[1:]])
     ends = np.cumsum([len(text) for text in texts])
-    those: list[int] = np.unique(np.searchsorted(ends, places, side="right")).tolist()
+    those: list[int] = distinct(np.searchsorted(ends, places, side="right"))[0].tolist()
     return those
 
 

@@ -17,8 +17,7 @@ from awlog.query.evaluate import Evaluator, Variables
 from awlog.query.explain import Recorder
 from awlog.query.functions import Context, Store
 from awlog.query.parser import parse_text
-from awlog.query.patterns import Memo
-from awlog.query.payloads import Payloads
+from awlog.query.payloads import Tables
 from awlog.query.syntax import Program
 from awlog.query.values import held_bytes, render
 
@@ -69,20 +68,21 @@ def run(
     name: str = "",
     limits: Limits = _DEFAULT,
     check: Callable[[], None] = lambda: None,
-    memo: Memo | None = None,
+    tables: Tables | None = None,
     recorder: Recorder | None = None,
 ) -> Iterator[bytes]:
     """The JSON text of each period's RETURN, in order, each computed when it is asked for.
 
-    `check` is called at each statement and in long loops, and raises when the time is up. Answers about payloads are kept
-    in `memo`; `recorder` is told what each statement cost. Raises QueryError, and what the store raises.
+    `check` is called at each statement and in long loops, and raises when the time is up. What is learnt about
+    payloads is kept in `tables`; `recorder` is told what each statement cost. Raises QueryError, and what the store raises.
     """
     if len(periods) > limits.periods_max:
         raise QueryLimitExceeded(
             f"There are {len(periods)} periods, at most {limits.periods_max} are allowed; "
             "the setting `max_query_periods` sets the limit"
         )
-    return _answers(program, periods, store, _mended(name), limits, check, memo, recorder)
+    tables = tables or Tables(limits.memory_bytes_max // 2)
+    return _answers(program, periods, store, _mended(name), limits, check, tables, recorder)
 
 
 def _answers(
@@ -92,16 +92,15 @@ def _answers(
     name: str,
     limits: Limits,
     check: Callable[[], None],
-    memo: Memo | None,
+    tables: Tables,
     recorder: Recorder | None,
 ) -> Iterator[bytes]:
     buckets = {bucket.id: bucket for bucket in store.buckets()}
-    payloads = _SharedPayloads(limits.memory_bytes_max)
     for period in periods:
         budget = Budget(limits.memory_bytes_max, check)
         variables = Variables(name, period.start_text, period.end_text)
         budget.count_held = partial(_held_bytes, variables, budget)
-        context = Context(store, buckets, payloads.for_next_period(), budget, variables.interval, memo)
+        context = Context(store, buckets, tables.for_next_run(), budget, variables.interval)
         try:
             answer = render(Evaluator(program, variables, context, recorder).run(), budget)
         except (MemoryError, RecursionError):  # the process may have less than the limit says
@@ -111,21 +110,3 @@ def _answers(
 
 def _held_bytes(variables: Variables, budget: Budget) -> int:
     return held_bytes(variables.values(), budget)
-
-
-class _SharedPayloads:
-    """One table of payloads for neighbouring periods, which have most of them in common, until it has grown large."""
-
-    def __init__(self, memory_bytes_max: int) -> None:
-        self._bytes_max = memory_bytes_max // 2
-        self._payloads = Payloads(self._bytes_max)
-        self._counted = 0
-        self._bytes = 0
-
-    def for_next_period(self) -> Payloads:
-        texts = self._payloads.texts
-        self._bytes += sum(len(texts[code]) for code in range(self._counted, len(texts)))
-        self._counted = len(texts)
-        if self._bytes > self._bytes_max // 8:
-            self._payloads, self._counted, self._bytes = Payloads(self._bytes_max), 0, 0
-        return self._payloads

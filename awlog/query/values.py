@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Struct
 
 from awlog.query.budget import ANSWER_NESTING_MAX, Budget
+from awlog.query.distinct import distinct
 from awlog.query.errors import QueryLimitExceeded
 from awlog.query.events import EventList, no_events, render_event_list
 from awlog.query.payloads import Payloads
@@ -225,7 +226,7 @@ def _data_to_compare(a: EventList, b: EventList) -> list[tuple[Value, Value]] | 
     if not (np.array_equal(a.start_us, b.start_us) and np.array_equal(a.duration_us, b.duration_us)):
         return None
     differ = a.payload != b.payload
-    pairs = np.unique(a.payload[differ].astype(np.uint64) << np.uint64(32) | b.payload[differ]).tolist()
+    pairs = distinct(a.payload[differ].astype(np.uint64) << np.uint64(32) | b.payload[differ])[0].tolist()
     data = a.payloads.data
     return [(data(pair >> 32), data(pair & 0xFFFFFFFF)) for pair in pairs]
 
@@ -272,10 +273,10 @@ def _text_bytes(value: Value) -> int:
             return len(value)
         case EventList():
             codes, inverse = value.in_use()
-            lengths = np.fromiter((len(value.payloads.texts[code]) for code in codes), np.int64, len(codes))
+            lengths = np.fromiter(map(len, value.payloads.texts_of(codes.tolist())), np.int64, len(codes))
             return int(lengths[inverse].sum()) + _EVENT_TEXT_BYTES * len(value)
         case Element():
-            return len(value.events.payloads.texts[value.events.payload[value.row]]) + _EVENT_TEXT_BYTES
+            return len(value.events.payloads.text(int(value.events.payload[value.row]))) + _EVENT_TEXT_BYTES
     return 0
 
 

@@ -6,7 +6,7 @@ new records are read, and the tail record of before, which may be a record now. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import lmdb
@@ -27,9 +27,13 @@ from awlog.storage.snapshot import Snapshot, open_snapshot
 class LiveView:
     """Owned by one process that only reads. Memory: the heads and indexes of the buckets it was asked about."""
 
-    def __init__(self, environment: Environment, cache_bytes: int) -> None:
+    def __init__(
+        self, environment: Environment, cache_bytes: int, take: Callable[[Columns], Columns] | None = None
+    ) -> None:
+        """`take`: what is done to decoded columns before they are kept; their payloads are then kept elsewhere."""
         self._environment = environment
-        self._cache = SegmentCache(cache_bytes)
+        self.take = take or (lambda columns: columns)
+        self._cache = SegmentCache(cache_bytes, owns_payloads=take is None)
         self._known: dict[BucketNumber, tuple[bytes, BucketState]] = {}
 
     @contextmanager
@@ -72,9 +76,12 @@ class LiveView:
     def load(self, snapshot: Snapshot, number: BucketNumber, entry: SegmentEntry) -> Columns:
         columns = self._cache.get(number, entry)
         if columns is None:
-            columns = snapshot.segment(number, entry)
+            columns = self.take(snapshot.segment(number, entry))
             self._cache.put(number, entry, columns)
         return columns
+
+    def forget_decoded(self) -> None:
+        self._cache.clear()
 
     def forget_all_but(self, numbers: set[BucketNumber]) -> None:
         """Lets go of buckets that were deleted."""
@@ -99,7 +106,8 @@ class ViewAtOnce:
     def events(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> Columns:
         """The events that meet [start_us, end_us], uncut, by descending start and ascending seq."""
         bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
-        return joined(list(events_newest_first(bucket, start_us, end_us, None, self._load)))
+        parts = events_newest_first(bucket, start_us, end_us, None, self._load)
+        return joined([self._view.take(part) for part in parts])
 
     def count(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> int:
         """How many events meet [start_us, end_us]."""

@@ -15,33 +15,34 @@ _ARRAY_BYTES = 8 + 8 + 8 + 4
 class SegmentCache:
     """Keyed by bucket and index entry: a rewritten segment has another entry, so an old one is never found for it."""
 
-    def __init__(self, size_bytes_max: int) -> None:
+    def __init__(self, size_bytes_max: int, *, owns_payloads: bool = True) -> None:
+        """`owns_payloads`: False if somebody else keeps the payloads, and counts them."""
         self._size_bytes_max = size_bytes_max
+        self._owns_payloads = owns_payloads
         self._size_bytes = 0
-        self._columns: OrderedDict[tuple[BucketNumber, SegmentEntry], Columns] = OrderedDict()
+        self._kept: OrderedDict[tuple[BucketNumber, SegmentEntry], tuple[Columns, int]] = OrderedDict()
 
     def get(self, number: BucketNumber, entry: SegmentEntry) -> Columns | None:
         key = (number, entry)
-        columns = self._columns.get(key)
-        if columns is not None:
-            self._columns.move_to_end(key)
-        return columns
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        self._kept.move_to_end(key)
+        return kept[0]
 
     def put(self, number: BucketNumber, entry: SegmentEntry, columns: Columns) -> None:
         key = (number, entry)
-        if key in self._columns:
+        if key in self._kept:
             return
-        self._columns[key] = columns
-        self._size_bytes += _size_bytes(columns)
-        while self._size_bytes > self._size_bytes_max and self._columns:
-            _, gone = self._columns.popitem(last=False)
-            self._size_bytes -= _size_bytes(gone)
+        size_bytes = len(columns) * _ARRAY_BYTES
+        if self._owns_payloads:
+            size_bytes += sum(map(len, columns.payloads)) + len(columns.payloads) * _PAYLOAD_OVERHEAD_BYTES
+        self._kept[key] = (columns, size_bytes)
+        self._size_bytes += size_bytes
+        while self._size_bytes > self._size_bytes_max and self._kept:
+            _, (_, gone_bytes) = self._kept.popitem(last=False)
+            self._size_bytes -= gone_bytes
 
     def clear(self) -> None:
-        self._columns.clear()
+        self._kept.clear()
         self._size_bytes = 0
-
-
-def _size_bytes(columns: Columns) -> int:
-    payload_bytes = sum(len(payload) for payload in columns.payloads)
-    return len(columns) * _ARRAY_BYTES + len(columns.payloads) * _PAYLOAD_OVERHEAD_BYTES + payload_bytes

@@ -20,7 +20,7 @@ from awlog.query.budget import Limits
 from awlog.query.errors import QueryError, QueryLimitExceeded, QueryParseException
 from awlog.query.explain import Recorder
 from awlog.query.functions import FUNCTIONS
-from awlog.query.patterns import Memo
+from awlog.query.payloads import Tables
 from awlog.query.program import parse, parse_period, run
 from tests.query.snapshot import DAY, Snapshot, answer, answers, stored
 
@@ -367,12 +367,14 @@ def test_a_recorder_keeps_what_it_has_when_a_query_fails() -> None:
     assert [(cost.line, cost.runs) for cost in recorder.costs()] == [(1, 1), (2, 1)]
 
 
-def test_answers_about_payloads_are_the_same_with_and_without_a_memory() -> None:
-    """The memo outlives the query and is asked the second time."""
+def test_answers_are_the_same_with_what_earlier_queries_learnt() -> None:
+    """The table of payloads outlives the query; a small one is made anew each time."""
     text = "RETURN = categorize(query_bucket('b'), [[['A'], {'regex': 'app1'}], [['B', 'C'], {'regex': 'pp2'}]]);"
-    program, periods, memo = parse([text]), [parse_period(DAY)], Memo()
+    program, periods = parse([text]), [parse_period(DAY)]
     plain = list(run(program, periods, STORE))
-    assert list(run(program, periods, STORE, memo=memo)) == list(run(program, periods, STORE, memo=memo)) == plain
+    for tables in (Tables(), Tables(size_bytes_max=1)):
+        for _ in range(3):
+            assert list(run(program, periods, STORE, tables=tables)) == plain
 
 
 # Garbage

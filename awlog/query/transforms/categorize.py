@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from awlog.query.events import EventList
-from awlog.query.patterns import Memo
 from awlog.query.transforms.rules import Matcher, Rule
+
+if TYPE_CHECKING:
+    from awlog.query.payloads import Codes
 
 A = TypeVar("A", bound=Hashable)
 
 _UNCATEGORIZED: Final = ["Uncategorized"]
 
 
-def categorize(events: EventList, rules: Sequence[Rule], memo: Memo | None = None) -> EventList:
+def categorize(events: EventList, rules: Sequence[Rule]) -> EventList:
     """Sets `$category`: of the matching rules with a category the one of highest rank, of equal ranks the last."""
     # The winner comes first, so that the first that matches is the one.
     candidates = sorted(range(len(rules)), key=lambda position: (rules[position].rank, position), reverse=True)
@@ -24,16 +26,16 @@ def categorize(events: EventList, rules: Sequence[Rule], memo: Memo | None = Non
         return matching[0] if matching else -1
 
     categories = [rule.name for rule in named] + [_UNCATEGORIZED]  # -1: the last
-    return _with_field(events, "$category", named, winner, categories.__getitem__, memo)
+    return _with_field(events, "$category", named, winner, categories.__getitem__)
 
 
-def tag(events: EventList, rules: Sequence[Rule], memo: Memo | None = None) -> EventList:
+def tag(events: EventList, rules: Sequence[Rule]) -> EventList:
     """Sets `$tags`: the names of all matching rules in their order, repetitions included."""
 
-    def tags(matching: tuple[int, ...]) -> list[object]:
-        return [rules[position].name for position in matching]
+    def tags(matching: tuple[int, ...]) -> str | list[str]:
+        return [name for position in matching if isinstance(name := rules[position].name, str)]
 
-    return _with_field(events, "$tags", rules, tuple, tags, memo)
+    return _with_field(events, "$tags", rules, tuple, tags)
 
 
 def _with_field(
@@ -41,24 +43,17 @@ def _with_field(
     field: str,
     rules: Sequence[Rule],
     choose: Callable[[Sequence[int]], A],
-    value_of: Callable[[A], object],
-    memo: Memo | None,
+    value_of: Callable[[A], str | list[str]],
 ) -> EventList:
     """Each payload with the value that follows from the answer that is chosen when some rules match, in their order."""
     payloads = events.payloads
     used, inverse = events.in_use()
-    codes = used.tolist()
-    question = (field, *(rule.text() for rule in rules))
-    known: Mapping[bytes, A] = memo.answers(question) if memo is not None else {}
-    answers = [known.get(payloads.texts[code]) for code in codes]
-    open_places = [place for place, answer in enumerate(answers) if answer is None]
-    if open_places:
+
+    def make(codes: Codes) -> Codes:
         matcher = Matcher(rules)
-        open_codes = [codes[place] for place in open_places]
-        for place, data in zip(open_places, payloads.data_of(open_codes), strict=True):
-            answers[place] = choose(matcher.matching(data))
-        if memo is not None:
-            memo.keep(question, {payloads.texts[codes[place]]: answers[place] for place in open_places})
-    values = {answer: value_of(answer) for answer in set(answers) if answer is not None}  # one object for many payloads
-    made = payloads.with_field(used, field, [values[answer] for answer in answers if answer is not None])
+        answers = [choose(matcher.matching(data)) for data in payloads.data_of(codes.tolist())]
+        values = {answer: value_of(answer) for answer in set(answers)}  # one object for many payloads
+        return payloads.with_field(codes, field, [values[answer] for answer in answers])
+
+    made = payloads.derived((field, *(rule.text() for rule in rules)), used, make)
     return events.with_payload(made[inverse])

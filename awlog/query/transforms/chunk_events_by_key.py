@@ -27,7 +27,7 @@ def chunk_events_by_key(events: EventList, key: str) -> EventList:
     opens[1:] = number[1:] != number[:-1]
     first = np.flatnonzero(opens)
     bounds = [*first.tolist(), len(events)]
-    data_bytes = np.array([len(payloads.texts[code]) for code in used.tolist()], np.int64)[inverse][has_key]
+    data_bytes = np.array([len(text) for text in payloads.texts_of(used.tolist())], np.int64)[inverse][has_key]
     payloads.reserve(int(data_bytes.sum()) + _EVENT_TEXT_BYTES * len(events))
     texts = canonical_texts(events)
     codes = []

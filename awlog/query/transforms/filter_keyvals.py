@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from awlog.query.distinct import distinct
 from awlog.query.events import EventList
 from awlog.query.patterns import PatternSet, compile_pattern
 from awlog.query.payloads import ABSENT
@@ -35,7 +36,7 @@ def _where(events: EventList, key: str, holds: Callable[[Any], bool]) -> NDArray
     """For each event: does it have the key, and does it hold for the value?"""
     used, inverse = events.in_use()
     payloads = events.payloads
-    numbers, position = np.unique(payloads.value_numbers(used, key), return_inverse=True)
+    numbers, position = distinct(payloads.value_numbers(used, key))
     answers = [number != ABSENT and holds(payloads.value(number)) for number in numbers.tolist()]
     return np.array(answers, np.bool_)[position][inverse]
 

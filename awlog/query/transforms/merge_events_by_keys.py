@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from awlog.query.distinct import distinct
 from awlog.query.events import EventList
 from awlog.query.transforms.groups import summed_by_group
 
@@ -22,10 +23,10 @@ def merge_events_by_keys(events: EventList, keys: Sequence[str]) -> EventList:
     number = payloads.value_numbers(used, keys[0])
     for key in keys[1:]:
         # Small numbers for the pairs so far, so that the next product stays far below 2^63.
-        _, number = np.unique(number, return_inverse=True)
+        _, number = distinct(number)
         following = payloads.value_numbers(used, key)
         number = number * (int(following.max()) + 1) + following
-    _, group_of_used = np.unique(number, return_inverse=True)
+    _, group_of_used = distinct(number)
     group = group_of_used[inverse]
     count = int(group_of_used.max()) + 1
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from awlog.query.events import EventList
+
+if TYPE_CHECKING:
+    from awlog.query.payloads import Codes
 
 
 def split_url_events(events: EventList) -> EventList:
     """Sets `$protocol`, `$domain`, `$path`, `$params`, `$options`, `$identifier` where `url` is a text that can be split."""
     used, inverse = events.in_use()
     payloads = events.payloads
-    parts = [_parts(data.get("url")) for data in payloads.data_of(used.tolist())]
-    return events.with_payload(payloads.with_fields(used, parts)[inverse])
+
+    def make(codes: Codes) -> Codes:
+        return payloads.with_fields(codes, [_parts(data.get("url")) for data in payloads.data_of(codes.tolist())])
+
+    return events.with_payload(payloads.derived(("split_url_events",), used, make)[inverse])
 
 
 def _parts(url: object) -> dict[str, Any] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from awlog.query.errors import QueryFunctionException
 from awlog.query.events import EventList, Payloads, no_events
-from awlog.query.patterns import Memo
+from awlog.query.payloads import json_text
 from awlog.query.transforms import categorize, merge_events_by_keys, parse_rules, tag
 from tests.query.transforms.lists import made, rows
 
@@ -86,8 +87,8 @@ def test_any_other_keys_are_kept_and_the_text_stays_canonical(data: dict[str, An
     events = categorize(made(payloads, [(0, 1, data)]), parse_rules([[["A"], regex("x")]], "category"))
     (code,) = events.payload.tolist()
     expected = {**data, "$category": ["A"] if data else ["Uncategorized"]}
-    assert payloads.add(expected) == code
     assert payloads.data(code) == expected
+    assert payloads.text(code) == json_text(expected)
 
 
 def test_an_older_category_is_replaced() -> None:
@@ -95,7 +96,7 @@ def test_an_older_category_is_replaced() -> None:
     payloads = Payloads()
     events = made(payloads, [(0, 1, {"a": "x", "$category": ["old"]}), (1, 1, {"a": "x"})])
     ours = categorize(events, parse_rules([[["A"], regex("x")]], "category"))
-    assert len(set(ours.payload.tolist())) == 1
+    assert len(set(payloads.classes(ours.payload).tolist())) == 1
     assert [data for _, _, data, _ in rows(ours)] == [{"a": "x", "$category": ["A"]}] * 2
     assert [data for _, _, data, _ in rows(events)] == [{"a": "x", "$category": ["old"]}, {"a": "x"}]
 
@@ -117,8 +118,8 @@ def test_categories_twice_and_merges_see_the_last() -> None:
     ]
 
 
-def tags(events: EventList, rules: list[Any], memo: Memo | None = None) -> list[Any]:
-    return [data["$tags"] for _, _, data, _ in rows(tag(events, parse_rules(rules, "tag"), memo))]
+def tags(events: EventList, rules: list[Any]) -> list[Any]:
+    return [data["$tags"] for _, _, data, _ in rows(tag(events, parse_rules(rules, "tag")))]
 
 
 def test_tags_are_all_that_match_in_the_order_of_the_rules() -> None:
@@ -130,32 +131,53 @@ def test_tags_are_all_that_match_in_the_order_of_the_rules() -> None:
 
 def test_answers_that_are_kept_are_those_of_the_same_rules() -> None:
     """Each small change of a rule is another question."""
-    memo = Memo()
     events = made(Payloads(), [(0, 1, {"app": "vim", "title": "VIM"})])
     for _ in range(2):
-        assert tags(events, [["a", regex("vim")]], memo) == [["a"]]
-        assert tags(events, [["b", regex("vim")]], memo) == [["b"]]
-        assert tags(events, [["a", regex("vim", select_keys=["title"])]], memo) == [[]]
-        assert tags(events, [["a", regex("vim$", select_keys=["title"], ignore_case=True)]], memo) == [["a"]]
-        assert tags(events, [["a", regex("VIM$", select_keys=["app"])]], memo) == [[]]
-        assert tags(events, [["a", regex("VIM$", select_keys=["app"], ignore_case=True)]], memo) == [["a"]]
+        assert tags(events, [["a", regex("vim")]]) == [["a"]]
+        assert tags(events, [["b", regex("vim")]]) == [["b"]]
+        assert tags(events, [["a", regex("vim", select_keys=["title"])]]) == [[]]
+        assert tags(events, [["a", regex("vim$", select_keys=["title"], ignore_case=True)]]) == [["a"]]
+        assert tags(events, [["a", regex("VIM$", select_keys=["app"])]]) == [[]]
+        assert tags(events, [["a", regex("VIM$", select_keys=["app"], ignore_case=True)]]) == [["a"]]
         rules = parse_rules([[["a"], regex("vim")]], "category")
-        assert rows(categorize(events, rules, memo))[0][2]["$category"] == ["a"]
+        assert rows(categorize(events, rules))[0][2]["$category"] == ["a"]
         rules = parse_rules([[["a"], regex("vim")], [["b"], regex("vim", priority=9)]], "category")
-        assert rows(categorize(events, rules, memo))[0][2]["$category"] == ["a"]
+        assert rows(categorize(events, rules))[0][2]["$category"] == ["a"]
 
 
-def test_a_memo_forgets_the_oldest_question_first_and_stays_small() -> None:
-    memo = Memo(bytes_max=10_000)
-    memo.keep("old", {b"%d" % i: i for i in range(30)})
-    memo.keep("used", {b"x": 1})
-    assert memo.answers("old")[b"3"] == 3
-    memo.keep("new", {b"%d" % i: i for i in range(50)})
-    assert memo.answers("used") == {}
-    memo.keep("huge", {b"x" * 5000: 1})
-    assert memo.answers("huge") == {}
-    memo.keep("too many", {b"%d" % i: i for i in range(500)})
-    assert [len(memo.answers(question)) for question in ("old", "new", "too many")] == [0, 0, 0]
+def test_what_was_asked_longest_ago_is_forgotten_and_asked_again() -> None:
+    """Many questions about one table: each answer stays right, and the table does not keep a column for each."""
+    payloads = Payloads()
+    events = made(payloads, [(0, 1, {"app": f"x{number}"}) for number in range(50)])
+    for _ in range(2):
+        for number in range(50):
+            found = tag(events, parse_rules([["a", regex(f"x{number}$")]], "tag"))
+            assert [place for place, row in enumerate(rows(found)) if row[2]["$tags"]] == [number]
+            assert merge_events_by_keys(events, [f"key {number}"]).payload.tolist()
+    assert len(payloads._derived) < 50
+    assert len(payloads._values) < 50
+
+
+def test_what_is_learnt_about_a_made_payload_is_that_of_its_text() -> None:
+    """Written out, decoded, compared: as a stored payload of the same text, whichever came first."""
+    for stored_first in (True, False):
+        payloads = Payloads()
+        data = {"app": "x", "n": 1.0, "$category": ["A"]}
+        if stored_first:
+            stored = payloads.add_json(json_text(data))
+        events = made(payloads, [(0, 1, {"app": "x", "n": 1}), (1, 1, {"app": "y"})])
+        rules = parse_rules([[["A"], regex("x|y")]], "category")
+        one, other = categorize(events, rules).payload.tolist()
+        again, _ = categorize(events, [*rules, *parse_rules([[["B"], regex("z")]], "category")]).payload.tolist()
+        if not stored_first:
+            payloads.classes(np.array([one], np.uint32))
+            stored = payloads.add_json(json_text(data))
+        assert payloads.data(one) == {"app": "x", "n": 1, "$category": ["A"]}
+        classes = payloads.classes(np.array([stored, one, again, other], np.uint32)).tolist()
+        assert classes[0] == classes[1] == classes[2] != classes[3]
+        for key in ("app", "$category", "n"):
+            numbers = payloads.value_numbers(np.array([stored, one, again], np.uint32), key).tolist()
+            assert len(set(numbers)) == 1
 
 
 MALFORMED: list[Any] = [

@@ -156,7 +156,7 @@ def test_chunks_are_kept_in_canonical_json(key: str) -> None:
     payloads = Payloads()
     chunk = chunk_events_by_key(made(payloads, [(0, 1, {key: "x"}), (5, 1, {key: "x"})]), key)
     (code,) = chunk.payload.tolist()
-    assert payloads.add(json.loads(payloads.texts[code])) == code
+    assert payloads.add(json.loads(payloads.text(code))) == code
 
 
 def test_chunks_of_chunks_stop_at_the_bound_of_memory() -> None:
