@@ -10,7 +10,7 @@ What differs and how it is kept apart:
 
     \d \s            written out as the characters that `re` takes
     \w \b            depend on all of Unicode: exact in texts of ASCII only; loose: any character beyond; any place
-    ignoring case     exact for patterns in ASCII, and texts in ASCII; loose: any character beyond, and what folds to i, k, s
+    ignoring case     exact for patterns or texts in ASCII, but for the four letters beyond that fold to i, k and s
     $                 also before a newline at the end of the text; translated where nothing follows it, else left out
     (?=) (?<!) \1 (?>) a++ (?(1)) \B and flags other than (?i)        loose only
 
@@ -25,7 +25,8 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
+from enum import Enum
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -46,21 +47,48 @@ _OPTIONS.max_mem = 32 << 20
 _MESSAGE_CHARS_MAX: Final = 40
 
 
-class Pattern:
-    """One compiled regular expression. Raises QueryFunctionException if it is none.
+class Texts(Enum):
+    """Kinds of texts: what means the same in both engines depends on the letters there are."""
 
-    exact          the same for re2, None if there is no proven twin
-    only_ascii     the twin is one for texts in ASCII only
-    loose          for re2: found wherever the pattern is found; None if re2 cannot even have that
-    """
+    ASCII = 0
+    BEYOND_ASCII = 1
+    FOLDING_TO_ASCII = 2  # with one of the four letters that `re` takes for i, k and s when case is ignored
+
+
+def _kind_of(text: str) -> Texts:
+    if text.isascii():
+        return Texts.ASCII
+    return Texts.FOLDING_TO_ASCII if _FOLDING_TO_ASCII.search(text) else Texts.BEYOND_ASCII
+
+
+class Pattern:
+    """One compiled regular expression. Raises QueryFunctionException if it is none."""
 
     def __init__(self, text: str, *, ignore_case: bool = False) -> None:
         self.text = text
         self.ignore_case = ignore_case
-        self.exact, self.only_ascii, self.loose = _translated(text, ignore_case)
+        tree, flags = _parsed(text, ignore_case)
+        self._tree, self._flags = tree, flags
         self._re: re.Pattern[str] | None = None
+        self.exact: str | None = None  # for re2: found in the same texts, if they are of kinds
+        self.exact_kinds: frozenset[Texts] = frozenset()
+        if tree is not None and not flags & ~(re.UNICODE | re.IGNORECASE):
+            writer = _ExactWriter(bool(flags & re.IGNORECASE))
+            with suppress(_NotTheSame, RecursionError):
+                self.exact = writer.whole(tree)
+                self.exact_kinds = frozenset(Texts) - writer.not_for
         if self.exact is None:  # what has a twin compiles; the others may still hold mistakes
             self._re = _compile(text, ignore_case)
+
+    @cached_property
+    def loose(self) -> str | None:
+        """For re2: found wherever the pattern is found, and perhaps elsewhere. None if re2 cannot even have that."""
+        # Flags that hold for a part of the pattern count for all of it: then more is found, never less.
+        local_flags = "".join(_LOCAL_FLAGS.findall(self.text))
+        if self._tree is not None and not (self._flags & re.ASCII or "a" in local_flags):
+            with suppress(_NotTheSame, RecursionError):
+                return _LooseWriter(bool(self._flags & re.IGNORECASE) or "i" in local_flags).whole(self._tree)
+        return None
 
     def search(self, text: str) -> bool:
         """Is it found somewhere in the text? For one text; many texts or many patterns: PatternSet."""
@@ -74,7 +102,7 @@ class PatternSet:
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._patterns = patterns
-        self._automata: dict[bool, _Automaton] = {}  # by: is the text ASCII?
+        self._automata: dict[Texts, _Automaton] = {}
         self._seen: dict[str, tuple[int, ...]] = {}
 
     def found(self, text: str) -> tuple[int, ...]:
@@ -83,10 +111,10 @@ class PatternSet:
         if known is None:
             if len(self._seen) >= _SEEN_MAX:
                 self._seen.clear()
-            is_ascii = text.isascii()
-            automaton = self._automata.get(is_ascii)
+            kind = _kind_of(text)
+            automaton = self._automata.get(kind)
             if automaton is None:
-                automaton = self._automata[is_ascii] = _Automaton(self._patterns, for_ascii=is_ascii)
+                automaton = self._automata[kind] = _Automaton(self._patterns, kind)
             known = self._seen[text] = automaton.found(text)
         return known
 
@@ -98,15 +126,13 @@ _SEEN_MAX: Final = 16_384
 class _Automaton:
     """All patterns as one automaton of re2, and what it cannot decide alone by `re`."""
 
-    def __init__(self, patterns: Sequence[Pattern], *, for_ascii: bool) -> None:
+    def __init__(self, patterns: Sequence[Pattern], kind: Texts) -> None:
         self._patterns = patterns
-        texts: list[str | None] = []
-        self._confirmed: set[int] = set()  # positions of which `re` has the last word
-        for position, pattern in enumerate(patterns):
-            exact = pattern.exact is not None and (for_ascii or not pattern.only_ascii)
-            texts.append(pattern.exact if exact else pattern.loose)
-            if not exact:
-                self._confirmed.add(position)
+        # Positions of which `re` has the last word.
+        self._confirmed = {position for position, pattern in enumerate(patterns) if kind not in pattern.exact_kinds}
+        texts = [
+            pattern.loose if position in self._confirmed else pattern.exact for position, pattern in enumerate(patterns)
+        ]
         automaton, self._positions = _re2_set(texts)
         if automaton is None:  # too large as a whole: without those that are too large alone
             automaton, self._positions = _re2_set([t if t and _re2_set([t])[0] else None for t in texts])
@@ -171,31 +197,15 @@ class _NotTheSame(Exception):
     """Here a pattern has no twin in re2."""
 
 
-def _translated(text: str, ignore_case: bool) -> tuple[str | None, bool, str | None]:
-    """The exact pattern for re2, is it for texts in ASCII only, and the loose one."""
+def _parsed(text: str, ignore_case: bool) -> tuple[Any, int]:
+    """The tree of Python's parser, and the flags that hold for all of it; None if `re` itself must say what is wrong."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = _parser.parse(text, re.IGNORECASE if ignore_case else 0)
-        flags = re.RegexFlag(tree.state.flags)
     except (AttributeError, re.error, OverflowError, RecursionError, MemoryError):
-        return None, False, None  # `re` itself says what is wrong
-    exact, only_ascii = None, False
-    if not flags & ~(re.UNICODE | re.IGNORECASE):
-        ignores_case = bool(flags & re.IGNORECASE)
-        with suppress(_NotTheSame, RecursionError):
-            writer = _ExactWriter(ignores_case)
-            exact = writer.whole(tree)
-            only_ascii = writer.only_ascii or ignores_case
-    if exact is not None and not only_ascii:
-        return exact, False, exact
-    # Flags that hold for a part of the pattern count for all of it: then more is found, never less.
-    local_flags = "".join(_LOCAL_FLAGS.findall(text))
-    loose = None
-    if not (flags & re.ASCII or "a" in local_flags):
-        with suppress(_NotTheSame, RecursionError):
-            loose = _LooseWriter(bool(flags & re.IGNORECASE) or "i" in local_flags).whole(tree)
-    return exact, only_ascii, loose
+        return None, 0
+    return tree, tree.state.flags
 
 
 _LOCAL_FLAGS: Final = re.compile(r"\(\?([a-zA-Z-]+)")
@@ -215,8 +225,9 @@ _ASCII_WORD: Final[_Ranges] = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 
 _ANYTHING: Final = "(?s:.)"
 _BEYOND_ASCII: Final = r"\x{80}-\x{10ffff}"
 # The letters beyond ASCII that `re` takes for i, i, s and k when case is ignored; re2 takes two of them.
-_FOLDING_TO_ASCII: Final = frozenset({0x130, 0x131, 0x17F, 0x212A})
-_WRITTEN_FOLDING: Final = r"\x{130}\x{131}\x{17f}\x{212a}"
+_FOLDING: Final = (0x130, 0x131, 0x17F, 0x212A)
+_FOLDING_TO_ASCII: Final = re.compile("[" + "".join(map(chr, _FOLDING)) + "]")
+_WRITTEN_FOLDING: Final = "".join(f"\\x{{{code:x}}}" for code in _FOLDING)
 _ASCII_FOLDED_TO: Final = frozenset(map(ord, "iIsSkK"))
 
 
@@ -293,14 +304,23 @@ class _Writer(ABC):
 
 
 class _ExactWriter(_Writer):
-    """`only_ascii` is set when what was written is the same in texts of ASCII only."""
+    """`not_for`: the kinds of texts in which what was written is not the same."""
 
-    only_ascii = False
+    def __init__(self, ignores_case: bool) -> None:
+        super().__init__(ignores_case)
+        self.not_for = {Texts.FOLDING_TO_ASCII} if ignores_case else set[Texts]()
 
     def char(self, code: int) -> str:
-        if 0xD800 <= code <= 0xDFFF or (self.ignores_case and code > _ASCII_MAX):
+        if 0xD800 <= code <= 0xDFFF:
             raise _NotTheSame
+        if self.ignores_case and code > _ASCII_MAX:
+            self._only_for_ascii()  # where it is never found, unless it folds to a letter of ASCII
+            if code in _FOLDING:
+                raise _NotTheSame
         return f"\\x{{{code:x}}}"
+
+    def _only_for_ascii(self) -> None:
+        self.not_for |= {Texts.BEYOND_ASCII, Texts.FOLDING_TO_ASCII}
 
     def class_of(self, members: list[tuple[str, Any]]) -> str:
         written = []
@@ -311,6 +331,8 @@ class _ExactWriter(_Writer):
                 case "LITERAL":
                     written.append(self.char(value))
                 case "RANGE":
+                    if self.ignores_case and any(value[0] <= code <= value[1] for code in _FOLDING):
+                        raise _NotTheSame
                     written.append(f"{self.char(value[0])}-{self.char(value[1])}")
                 case "CATEGORY":
                     written.append(self._category(str(value)))
@@ -327,7 +349,7 @@ class _ExactWriter(_Writer):
             case "AT_END" if last:
                 return r"(?:\n?\z)"
             case "AT_BOUNDARY":
-                self.only_ascii = True
+                self._only_for_ascii()
                 return r"\b"
         raise _NotTheSame
 
@@ -340,7 +362,7 @@ class _ExactWriter(_Writer):
             case "DIGIT":
                 ranges = _digits()
             case "WORD":
-                self.only_ascii = True
+                self._only_for_ascii()
                 ranges = _ASCII_WORD
                 code_max = _ASCII_MAX  # beyond there are letters that re2 folds to k and s
             case _:
@@ -367,7 +389,7 @@ class _LooseWriter(_Writer):
             return f"\\x{{{code:x}}}"
         if code in _ASCII_FOLDED_TO:
             return f"[\\x{{{code:x}}}{_WRITTEN_FOLDING}]"
-        if code in _FOLDING_TO_ASCII:
+        if code in _FOLDING:
             return _ANYTHING
         return f"\\x{{{code:x}}}" if code <= _ASCII_MAX else f"[{_BEYOND_ASCII}]"
 

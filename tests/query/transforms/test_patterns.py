@@ -11,7 +11,7 @@ import warnings
 import pytest
 
 from awlog.query.errors import QueryFunctionException
-from awlog.query.patterns import _SPACES, Pattern, PatternSet, _complement, _digits, compile_pattern
+from awlog.query.patterns import _SPACES, Pattern, PatternSet, Texts, _complement, _digits, compile_pattern
 
 EXAMPLES = int(os.environ.get("AWLOG_TEST_EXAMPLES", "2000"))
 EVERY_CHARACTER = "".join(map(chr, range(0x110000)))
@@ -25,12 +25,12 @@ CHARACTERS = [
 
 LINEAR = (
     "x", "", "GitHub|Stack Overflow", r"\.py$", "^a.c", r"\Aa\Z", r"a+?b*?c??", "a{2,5}", "(?P<name>a)(b)", "[a-z_]", "[^x]",
-    r"[\d\s]", r"\D\S", r"[\s\S]", r"\u00e5|é", "日本", r"[\]\-^\\]", r"\x41\n\t", "a|b$|c", "(a|b$)", "^$", "()",
+    r"[\d\s]", r"\D\S", r"[\s\S]", r"\u00e5|é", "日本", r"[\]\-^\\]", r"\x41\n\t", "a|b$|c", "(a|b$)", "^$", "()", "(?i)abc",
 )  # fmt: skip
-LINEAR_IN_ASCII = (r"\bmain\b", r"\w+", r"\W", r"[\w.]+@", r"(?i)\bX", "(?i)abc", "(?i)k")
+LINEAR_IN_ASCII = (r"\bmain\b", r"\w+", r"\W", r"[\w.]+@", r"(?i)\bX", "(?i)å", "(?i)[à-ÿ]")
 ONLY_RE = (
     r"(a)\1", "(?=a)", "(?!a)", "(?<=a)b", "(?<!a)b", r"\Ba", "a$b", "(a$)*", "(?m)^a", "(?s).", "(?i:a)b", "(?a)a",
-    "(?P<n>a)(?P=n)", "(a)?(?(1)b|c)", "(?>a)", "a++", r"\ud800", "(?i)å", r"(?!)",
+    "(?P<n>a)(?P=n)", "(a)?(?(1)b|c)", "(?>a)", "a++", r"\ud800", "(?i)\u212a", "(?i)[é-ſ]", r"(?!)",
 )  # fmt: skip
 
 
@@ -38,14 +38,15 @@ ONLY_RE = (
 def test_which_patterns_are_linear(text: str) -> None:
     pattern = Pattern(text)
     assert (pattern.exact is not None) == (text not in ONLY_RE)
-    assert pattern.only_ascii == (text in LINEAR_IN_ASCII)
+    assert (Texts.BEYOND_ASCII in pattern.exact_kinds) == (text in LINEAR)
+    assert (Texts.ASCII in pattern.exact_kinds) == (text not in ONLY_RE)
 
 
 @pytest.mark.parametrize("text", ["a{1001}", "((a{40}){40}){40}"])
 def test_what_re2_finds_too_large_goes_to_re_and_the_others_do_not(text: str) -> None:
     patterns = PatternSet([Pattern("b"), Pattern(text), Pattern("c")])
     assert patterns.found("a" * 64_000 + "c") == (1, 2)
-    assert patterns._automata[True]._others == [1]
+    assert patterns._automata[Texts.ASCII]._others == [1]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_the_classes_written_out_are_those_of_re(ranges: tuple[tuple[int, int], 
 def test_classes_hold_the_same_characters_of_all_of_unicode(text: str) -> None:
     pattern = Pattern(text)
     assert pattern.exact is not None
-    assert not pattern.only_ascii
+    assert pattern.exact_kinds == set(Texts)
     patterns, compiled = PatternSet([pattern]), re.compile(text)
     assert [c for c in CHARACTERS if bool(patterns.found(c)) != bool(compiled.search(c))] == []
 
