@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -41,6 +42,8 @@ _BACKLOG: Final = 4096
 # What a stop gives to requests in progress, and then to connections that do not close.
 _FINISH_S: Final = 10.0
 _CLOSE_S: Final = 1.0
+# When the server has answered those that waited for it, it gets ready for queries.
+_READER_AFTER_S: Final = 0.5
 _LINE_BYTES_MAX: Final = 16 << 10
 # After a refused body: how long its rest is read and thrown away, so that the client sees the answer.
 _LINGER_S: Final = 2.0
@@ -111,7 +114,11 @@ async def _serve(
         await site.start()
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
     _say_where(config)
-    await stopping.wait()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), _READER_AFTER_S)
+    if not stopping.is_set():
+        await engine.start_reader()
+        await stopping.wait()
     _log.info("stopping")
     for site in sites:
         await site.stop()

@@ -294,6 +294,10 @@ class Engine:
         """
         return await self._readers.query(lines, periods, name=name, explain=explain)
 
+    async def start_reader(self) -> None:
+        """Has a reader process ready for the first query."""
+        await self._readers.start_ahead()
+
     @asynccontextmanager
     async def export(self, bucket_id: str | None) -> AsyncIterator[list[ExportedBucket]]:
         """One bucket, or all, as of one moment; to be read one after the other while the context is open.

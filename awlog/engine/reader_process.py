@@ -6,26 +6,41 @@ moment. It opens the store read-only, so nothing it does can harm it, and a patt
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
 from msgspec import Struct
 
+from awlog.engine.answers import Answers, Watched
+from awlog.log.columns import Columns, columns_of
+from awlog.model.bucket import BucketMeta
 from awlog.model.errors import AwlogError
+from awlog.model.event import BucketNumber, Event, Payload, Seq
+from awlog.model.times import TIME_MAX_US, Micros
 from awlog.query.budget import Limits
 from awlog.query.errors import QueryError, QueryLimitExceeded
 from awlog.query.explain import Recorder, StatementCost
 from awlog.query.payloads import Tables
 from awlog.query.program import parse, parse_period, run
+from awlog.query.syntax import Program
 from awlog.storage.environment import Environment
 from awlog.storage.live_view import LiveView
 
 LENGTH_BYTES: Final = 8
+
+# Watchers and the server's own answers come first.
+_NICENESS: Final = 5
+_WARM_UP_S: Final = 0.5
+_PROGRAMS_MAX: Final = 32
+_KEPT_TEXT_CHARS_MAX: Final = 64 << 10
 
 
 class ReaderOptions(Struct, frozen=True):
@@ -82,14 +97,17 @@ REQUESTS: Final = msgspec.msgpack.Decoder(QueryRequest)
 def main() -> None:
     options = msgspec.json.decode(sys.argv[1], type=ReaderOptions)
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # nothing else may be written among the frames
+    if os.name == "posix":
+        os.nice(_NICENESS)
     _limit_memory(options.memory_bytes_max + options.cache_bytes)
-    environment = Environment(Path(options.data_dir), read_only=True)
-    limits = Limits(memory_bytes_max=options.memory_bytes_max)
-    half_bytes = options.memory_bytes_max // 2
-    tables = Tables(half_bytes, half_bytes, on_renewed=lambda: view.forget_decoded())
-    view = LiveView(environment, options.cache_bytes, lambda columns: tables.current.taken(columns))
+    reader = _Reader(options)
+    reader.warm_up()
+    # What was loaded stays for ever, and what queries make has no cycles: the collector need not walk over it often.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     while (content := read_frame(sys.stdin.buffer)) is not None:
-        for frame in _frames(REQUESTS.decode(content), view, limits, tables):
+        for frame in reader.frames(REQUESTS.decode(content)):
             encoded = ENCODER.encode(frame)
             answers.write(len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded)
         answers.flush()
@@ -101,44 +119,120 @@ def read_frame(source: BinaryIO) -> bytes | None:
     return source.read(int.from_bytes(length, "little")) if len(length) == LENGTH_BYTES else None
 
 
-def _frames(request: QueryRequest, view: LiveView, limits: Limits, tables: Tables) -> Iterator[Frame]:
-    """The answers of all periods, and then how it ended. Broad except: the process lives on, and says what failed."""
-    try:
-        yield from _answers(request, view, limits, tables)
-    except QueryError as error:
-        yield Failed(type(error).__name__, error.message, error.line, error.column)
-    except AwlogError as error:
-        yield Failed(type(error).__name__, str(error))
-    except MemoryError:
-        yield Failed(
-            QueryLimitExceeded.__name__,
-            f"The query needs more than {limits.memory_bytes_max} bytes; "
-            "the setting `max_query_memory_bytes` sets the limit",
-        )
-    except Exception as error:  # noqa: BLE001
-        yield Failed("", type(error).__name__)
+class _Reader:
+    """What one process keeps from query to query: its view of the store, what it learnt about payloads, and answers."""
+
+    def __init__(self, options: ReaderOptions) -> None:
+        self._limits = Limits(memory_bytes_max=options.memory_bytes_max)
+        half_bytes = options.memory_bytes_max // 2
+        self._tables = Tables(half_bytes, half_bytes, on_renewed=self._forget_decoded)
+        environment = Environment(Path(options.data_dir), read_only=True)
+        self._view = LiveView(environment, options.cache_bytes, lambda columns: self._tables.current.taken(columns))
+        self._answers = Answers()
+        self._programs: OrderedDict[tuple[str, ...], Program] = OrderedDict()
+
+    def _forget_decoded(self) -> None:
+        self._view.forget_decoded()
+
+    def warm_up(self) -> None:
+        """What the first query would wait for otherwise: code that is loaded when first used, heads read from the store."""
+        _run_once()
+        until_s = time.monotonic() + _WARM_UP_S
+        with suppress(AwlogError), self._view.now() as store:
+            for bucket in store.buckets():
+                store.stamp(bucket.number, TIME_MAX_US)
+                if time.monotonic() > until_s:
+                    break
+
+    def frames(self, request: QueryRequest) -> Iterator[Frame]:
+        """The answers of all periods, and then how it ended. Broad except: the process lives on, and says what failed."""
+        try:
+            yield from self._answered(request)
+        except QueryError as error:
+            yield Failed(type(error).__name__, error.message, error.line, error.column)
+        except AwlogError as error:
+            yield Failed(type(error).__name__, str(error))
+        except MemoryError:
+            yield Failed(
+                QueryLimitExceeded.__name__,
+                f"The query needs more than {self._limits.memory_bytes_max} bytes; "
+                "the setting `max_query_memory_bytes` sets the limit",
+            )
+        except Exception as error:  # noqa: BLE001
+            yield Failed("", type(error).__name__)
+
+    def _answered(self, request: QueryRequest) -> Iterator[Frame]:
+        began_s = time.monotonic()
+
+        def check() -> None:
+            if time.monotonic() - began_s > request.run_s_max:
+                raise out_of_time(request.run_s_max)
+
+        lines = tuple(request.lines)
+        program = self._parsed(lines)
+        periods = [parse_period(text) for text in request.periods]
+        recorder = Recorder(time.monotonic) if request.explain else None
+        with self._view.now() as store:
+            watched = Watched(store)
+            questions = [(lines, request.name, text) for text in request.periods]
+            # Who wants to know what a query does wants it done.
+            known = [None if request.explain else self._answers.get(question, store) for question in questions]
+            computed = run(
+                program,
+                [period for period, answer in zip(periods, known, strict=True) if answer is None],
+                watched,
+                name=request.name,
+                limits=self._limits,
+                check=check,
+                tables=self._tables,
+                recorder=recorder,
+            )
+            for question, answer in zip(questions, known, strict=True):
+                if answer is None:
+                    watched.begin()
+                    answer = next(computed)
+                    self._answers.put(question, answer, watched)
+                yield Answer(answer)
+            loaded_count = store.loaded_count
+        if recorder is None:
+            yield Done(None)
+        else:
+            yield Done(Explanation(recorder.costs(), loaded_count, round(time.monotonic() - began_s, 6)))
+
+    def _parsed(self, lines: tuple[str, ...]) -> Program:
+        """Programs come again and again; the last few are kept."""
+        program = self._programs.get(lines)
+        if program is None:
+            program = parse(lines, self._limits)
+            if sum(map(len, lines)) <= _KEPT_TEXT_CHARS_MAX:
+                self._programs[lines] = program
+                if len(self._programs) > _PROGRAMS_MAX:
+                    self._programs.popitem(last=False)
+        return program
 
 
-def _answers(request: QueryRequest, view: LiveView, limits: Limits, tables: Tables) -> Iterator[Frame]:
-    began_s = time.monotonic()
+def _run_once() -> None:
+    """A program like those of people, on an empty store of its own."""
+    text = """events = flood(query_bucket("a"));
+        events = filter_period_intersect(events, filter_keyvals(events, "status", ["not-afk"]));
+        events = categorize(events, [[["A"], {"type": "regex", "regex": "\\\\bx|\\\\d+$"}]]);
+        RETURN = [sort_by_duration(merge_events_by_keys(events, ["app", "$category"])), sum_durations(events)];"""
+    for _ in run(parse(text.split("\n")), [parse_period("2024-01-01T00:00Z/2024-01-02T00:00Z")], _OneEvent()):
+        pass
 
-    def check() -> None:
-        if time.monotonic() - began_s > request.run_s_max:
-            raise out_of_time(request.run_s_max)
 
-    program = parse(request.lines, limits)
-    periods = [parse_period(text) for text in request.periods]
-    recorder = Recorder(time.monotonic) if request.explain else None
-    with view.now() as store:
-        for value in run(
-            program, periods, store, name=request.name, limits=limits, check=check, tables=tables, recorder=recorder
-        ):
-            yield Answer(value)
-        loaded_count = store.loaded_count
-    if recorder is None:
-        yield Done(None)
-    else:
-        yield Done(Explanation(recorder.costs(), loaded_count, round(time.monotonic() - began_s, 6)))
+class _OneEvent:
+    """A store with one event, in a bucket `a`."""
+
+    def buckets(self) -> list[BucketMeta]:
+        return [BucketMeta(BucketNumber(1), "a", "", "", "", Micros(0))]
+
+    def events(self, _number: BucketNumber, start_us: Micros, _end_us: Micros) -> Columns:
+        payload = Payload(b'{"app":"x","status":"not-afk","title":"\xe2\x80\x94 1"}')
+        return columns_of([Event(Seq(seq), Micros(start_us + seq), Micros(1), payload) for seq in range(1, 100)])
+
+    def count(self, _number: BucketNumber, _start_us: Micros, _end_us: Micros) -> int:
+        return 1
 
 
 def out_of_time(run_s_max: float) -> QueryLimitExceeded:

@@ -6,10 +6,12 @@ new records are read, and the tail record of before, which may be a record now. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import lmdb
+from msgspec import Struct
 
 from awlog.log.columns import Columns, joined
 from awlog.log.history import count_events, events_newest_first
@@ -24,6 +26,17 @@ from awlog.storage.segment_cache import SegmentCache
 from awlog.storage.snapshot import Snapshot, open_snapshot
 
 
+class _Known(Struct):
+    """A bucket as it was in the last snapshot that was asked for it.
+
+    epoch   another one whenever it changed otherwise than by growing in the order of starts
+    """
+
+    row: bytes
+    bucket: BucketState
+    epoch: int
+
+
 class LiveView:
     """Owned by one process that only reads. Memory: the heads and indexes of the buckets it was asked about."""
 
@@ -34,7 +47,8 @@ class LiveView:
         self._environment = environment
         self.take = take or (lambda columns: columns)
         self._cache = SegmentCache(cache_bytes, owns_payloads=take is None)
-        self._known: dict[BucketNumber, tuple[bytes, BucketState]] = {}
+        self._known: dict[BucketNumber, _Known] = {}
+        self._epochs = count()
 
     @contextmanager
     def now(self) -> Iterator[ViewAtOnce]:
@@ -53,25 +67,36 @@ class LiveView:
 
     def bucket(self, snapshot: Snapshot, meta: BucketMeta) -> BucketState:
         """The bucket in this snapshot. Costs what was added since it was asked for last."""
+        return self._current(snapshot, meta).bucket
+
+    def stamp(self, snapshot: Snapshot, meta: BucketMeta, end_us: Micros) -> Hashable:
+        """Another one when what starts in the bucket up to `end_us` may be other events."""
+        known = self._current(snapshot, meta)
+        tail = known.bucket.tail
+        # What starts before the tail record stays as it is while the bucket grows in order.
+        return known.epoch if tail is not None and end_us < tail.start_us else (known.epoch, known.row)
+
+    def _current(self, snapshot: Snapshot, meta: BucketMeta) -> _Known:
         row = snapshot.tail_row(meta.number)
         known = self._known.get(meta.number)
-        if known is not None and known[0] == row:
-            bucket = known[1]
-            bucket.meta = meta
-            return bucket
+        if known is not None and known.row == row:
+            known.bucket.meta = meta
+            return known
         decoded = layout.decode_tail_row(meta.number, row)
-        if known is not None and known[1].next_revision == decoded.next_revision:
-            bucket = known[1]
+        if known is not None and known.bucket.next_revision == decoded.next_revision:
+            bucket = known.bucket
             bucket.meta = meta
-            _read_growth(snapshot, bucket)
+            if _read_growth(snapshot, bucket):
+                known.epoch = next(self._epochs)
+            known.row = row
         else:
             bucket = BucketState(meta)
             bucket.head.put_all(snapshot.records(meta.number, Seq(0)))
             for entry in snapshot.entries(meta.number):
                 bucket.index.put(entry)
+            known = self._known[meta.number] = _Known(row, bucket, next(self._epochs))
         bucket.next_seq, bucket.next_revision, bucket.tail = decoded.next_seq, decoded.next_revision, decoded.tail
-        self._known[meta.number] = (row, bucket)
-        return bucket
+        return known
 
     def load(self, snapshot: Snapshot, number: BucketNumber, entry: SegmentEntry) -> Columns:
         columns = self._cache.get(number, entry)
@@ -96,6 +121,7 @@ class ViewAtOnce:
         self._view = view
         self._snapshot = snapshot
         self._metas = {meta.number: meta for meta in snapshot.buckets()}
+        self._buckets_stamp = tuple(self._metas.values())
         view.forget_all_but(set(self._metas))
         self.loaded_count = 0
 
@@ -114,16 +140,26 @@ class ViewAtOnce:
         bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
         return count_events(bucket, start_us, end_us, self._load)
 
+    def buckets_stamp(self) -> Hashable:
+        """Another one when a bucket was made, changed or deleted."""
+        return self._buckets_stamp
+
+    def stamp(self, bucket_number: BucketNumber, end_us: Micros) -> Hashable:
+        """Another one when what starts in the bucket up to `end_us` may be other events."""
+        return self._view.stamp(self._snapshot, self._metas[bucket_number], end_us)
+
     def _load(self, number: BucketNumber, entry: SegmentEntry) -> Columns:
         self.loaded_count += 1
         return self._view.load(self._snapshot, number, entry)
 
 
-def _read_growth(snapshot: Snapshot, bucket: BucketState) -> None:
-    """Adds the records that came since, among them perhaps the tail record of before."""
+def _read_growth(snapshot: Snapshot, bucket: BucketState) -> bool:
+    """Adds the records that came since, among them perhaps the tail record of before. True if some came out of order."""
     added: list[Event] = list(snapshot.records(bucket.number, bucket.next_seq))
+    late = bucket.tail is None or any(event.start_us < bucket.tail.start_us for event in added)
     if bucket.tail is not None:
         demoted = snapshot.record(bucket.number, bucket.tail.seq)
         if demoted is not None:
             added.append(demoted)
     bucket.head.put_all(added)
+    return late
