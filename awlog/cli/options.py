@@ -40,6 +40,9 @@ class ServerConfig(Struct, frozen=True):
     cache_bytes: int
     max_query_s: float
     max_query_memory_bytes: int
+    max_query_bytes: int
+    max_query_nesting: int
+    max_query_periods: int
 
 
 # What may stand in the file, whichever command reads it.
@@ -53,6 +56,9 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "max_import_bytes": (int,),
     "cache_bytes": (int,),
     "max_query_memory_bytes": (int,),
+    "max_query_bytes": (int,),
+    "max_query_nesting": (int,),
+    "max_query_periods": (int,),
     "max_query_s": (int, float),
     "cors_origins": (list,),
     "custom_static": (list, dict),
@@ -107,6 +113,16 @@ def _named_folders(_context: click.Context, _parameter: click.Parameter, given: 
             raise click.BadParameter(f"{text!r} is not of the form NAME=DIRECTORY")
         pages[name] = Path(folder)
     return pages
+
+
+class _Seconds(click.FloatRange):
+    """A range of floats, which `nan` is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if seconds != seconds:
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
 
 
 _TESTING = click.option(
@@ -209,7 +225,7 @@ def server_options(command: _F) -> _F:
         ),
         click.option(
             "--max-query-s",
-            type=click.FloatRange(0, 86_400, min_open=True),
+            type=_Seconds(0, 86_400, min_open=True),
             default=_QUERY_LIMITS.run_s_max,
             show_default=True,
             envvar="AWLOG_MAX_QUERY_S",
@@ -222,6 +238,30 @@ def server_options(command: _F) -> _F:
             show_default=True,
             envvar="AWLOG_MAX_QUERY_MEMORY_BYTES",
             help="Most that the values of a query may take.",
+        ),
+        click.option(
+            "--max-query-bytes",
+            type=click.IntRange(1),
+            default=_QUERY_LIMITS.text_bytes_max,
+            show_default=True,
+            envvar="AWLOG_MAX_QUERY_BYTES",
+            help="Longest text of a query.",
+        ),
+        click.option(
+            "--max-query-nesting",
+            type=click.IntRange(1, 200),
+            default=_QUERY_LIMITS.nesting_max,
+            show_default=True,
+            envvar="AWLOG_MAX_QUERY_NESTING",
+            help="Most brackets and blocks inside each other in a query.",
+        ),
+        click.option(
+            "--max-query-periods",
+            type=click.IntRange(1),
+            default=_QUERY_LIMITS.periods_max,
+            show_default=True,
+            envvar="AWLOG_MAX_QUERY_PERIODS",
+            help="Most periods of one query.",
         ),
     ]
     for option in reversed(options):
@@ -247,4 +287,7 @@ def server_config(values: dict[str, Any]) -> ServerConfig:
         cache_bytes=values["cache_bytes"],
         max_query_s=values["max_query_s"],
         max_query_memory_bytes=values["max_query_memory_bytes"],
+        max_query_bytes=values["max_query_bytes"],
+        max_query_nesting=values["max_query_nesting"],
+        max_query_periods=values["max_query_periods"],
     )

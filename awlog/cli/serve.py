@@ -90,7 +90,14 @@ def _rehearsal(config: ServerConfig) -> None:
 async def _serve(
     config: ServerConfig, identity: Identity, environment: Environment, sockets: list[socket.socket], began_s: float
 ) -> None:
-    query_limits = QueryLimits(config.max_query_s, config.max_query_memory_bytes, config.cache_bytes)
+    query_limits = QueryLimits(
+        run_s_max=config.max_query_s,
+        memory_bytes_max=config.max_query_memory_bytes,
+        cache_bytes=config.cache_bytes,
+        text_bytes_max=config.max_query_bytes,
+        nesting_max=config.max_query_nesting,
+        periods_max=config.max_query_periods,
+    )
     engine = Engine(environment, cache_bytes=config.cache_bytes, query_limits=query_limits)
     # What was loaded stays for ever: the collector need not walk over it again and again.
     gc.collect()

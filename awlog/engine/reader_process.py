@@ -48,7 +48,7 @@ class ReaderOptions(Struct, frozen=True):
 
     data_dir: str
     cache_bytes: int
-    memory_bytes_max: int
+    limits: Limits
 
 
 class QueryRequest(Struct, frozen=True):
@@ -99,7 +99,7 @@ def main() -> None:
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # nothing else may be written among the frames
     if os.name == "posix":
         os.nice(_NICENESS)
-    _limit_memory(options.memory_bytes_max + options.cache_bytes)
+    _limit_memory(options.limits.memory_bytes_max + options.cache_bytes)
     reader = _Reader(options)
     reader.warm_up()
     # What was loaded stays for ever, and what queries make has no cycles: the collector need not walk over it often.
@@ -123,8 +123,8 @@ class _Reader:
     """What one process keeps from query to query: its view of the store, what it learnt about payloads, and answers."""
 
     def __init__(self, options: ReaderOptions) -> None:
-        self._limits = Limits(memory_bytes_max=options.memory_bytes_max)
-        half_bytes = options.memory_bytes_max // 2
+        self._limits = options.limits
+        half_bytes = options.limits.memory_bytes_max // 2
         self._tables = Tables(half_bytes, half_bytes, on_renewed=self._forget_decoded)
         environment = Environment(Path(options.data_dir), read_only=True)
         self._view = LiveView(environment, options.cache_bytes, lambda columns: self._tables.current.taken(columns))

@@ -31,9 +31,11 @@ from awlog.engine.reader_process import (
 )
 from awlog.model.errors import AwlogError, BadRequest, DataDamaged, Unavailable
 from awlog.query import errors as query_errors
+from awlog.query.budget import Limits
 
 _log: Final = structlog.get_logger(part="readers")
 
+_LIMITS: Final = Limits()
 _WAITING_MAX: Final = 64
 # A reader ends an overlong query by itself; one that does not get to it, in a pattern that never ends, is killed.
 _GRACE_S: Final = 1.0
@@ -41,11 +43,14 @@ _FRAME_BYTES: Final = 1 << 20
 
 
 class QueryLimits(Struct, frozen=True):
-    """Run time of one query, and the memory its values may take."""
+    """Run time of one query, the memory its values may take, and how long, how deep and how often it may be."""
 
     run_s_max: float = 30.0
-    memory_bytes_max: int = 512 << 20
+    memory_bytes_max: int = _LIMITS.memory_bytes_max
     cache_bytes: int = 64 << 20
+    text_bytes_max: int = _LIMITS.text_bytes_max
+    nesting_max: int = _LIMITS.nesting_max
+    periods_max: int = _LIMITS.periods_max
 
 
 class QueryAnswer(Struct, frozen=True):
@@ -60,7 +65,16 @@ class Readers:
 
     def __init__(self, data_dir: Path, limits: QueryLimits, reap: Callable[[], object]) -> None:
         """`reap` frees what a killed reader held in the store."""
-        self._options = ReaderOptions(str(data_dir), limits.cache_bytes, limits.memory_bytes_max)
+        self._options = ReaderOptions(
+            str(data_dir),
+            limits.cache_bytes,
+            Limits(
+                text_bytes_max=limits.text_bytes_max,
+                nesting_max=limits.nesting_max,
+                periods_max=limits.periods_max,
+                memory_bytes_max=limits.memory_bytes_max,
+            ),
+        )
         self._limits = limits
         self._reap = reap
         self._turns = asyncio.Semaphore(os.cpu_count() or 1)

@@ -45,6 +45,9 @@ SETTINGS = [
     simple("max_import_bytes", "4", "5", "6", "1000000000"),
     simple("cache_bytes", "0", "8", "9", str(64 << 20)),
     simple("max_query_memory_bytes", "10", "11", "12", str(512 << 20)),
+    simple("max_query_bytes", "10", "11", "12", str(1 << 20)),
+    simple("max_query_nesting", "10", "11", "12", "100"),
+    simple("max_query_periods", "10", "11", "12", "10000"),
     Setting(
         "max_query_s",
         ("--max-query-s", "0.5"),
@@ -218,6 +221,7 @@ def test_one_file_serves_every_command(run: Run, default_file: Path, tmp_path: P
         ("data_dir = 5", "'data_dir'"),
         ("cache_bytes = 1.5", "'cache_bytes'"),
         ("max_query_s = inf", "--max-query-s"),
+        ("max_query_s = nan", "--max-query-s"),
         ('log_format = "xml"', "--log-format"),
         ('log_level = "loud"', "--log-level"),
         ("max_body_bytes = 0", "--max-body-bytes"),
