@@ -37,7 +37,7 @@ from awlog.storage.live_view import LiveView
 LENGTH_BYTES: Final = 8
 
 # Watchers and the server's own answers come first.
-_NICENESS: Final = 5
+_NICENESS: Final = 10
 _WARM_UP_S: Final = 0.5
 _PROGRAMS_MAX: Final = 32
 _KEPT_TEXT_CHARS_MAX: Final = 64 << 10

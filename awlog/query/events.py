@@ -7,9 +7,8 @@ and spreads the answers with one array lookup. Values never change: a transform 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -17,7 +16,8 @@ from awlog.log.columns import Columns
 from awlog.model.event import SEQ_BITS, BucketNumber
 from awlog.query.distinct import distinct
 from awlog.query.payloads import Payloads
-from awlog.query.timestamps import timestamps
+from awlog.query.render import joined_events, numbers_as_json
+from awlog.query.timestamps import timestamps_between
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,26 +122,19 @@ def unit_us(*lists: EventList) -> int:
 
 
 def render_event_list(events: EventList) -> bytes:
-    """A JSON array as clients get it. About 1.5 µs an event."""
-    form = b'{"id":%b,"timestamp":"%b+00:00","duration":%b,"data":%b}'
-    rows = zip(*_wire_columns(events), events.payloads.texts_of(events.payload.tolist()), strict=True)
-    return b"[" + b",".join([form % row for row in rows]) + b"]"
+    """A JSON array as clients get it. About 0.7 µs an event."""
+    codes, inverse = events.in_use()
+    texts = events.payloads.texts_of(codes.tolist())
+    return b"[%b]" % joined_events(events.event_id, events.start_us, events.duration_us, inverse, texts)
 
 
 def canonical_texts(events: EventList) -> Sequence[bytes]:
     """Each event as canonical JSON: what takes events into a payload. Reserve room for them first."""
-    form = b'{"data":%b,"duration":%b,"id":%b,"timestamp":"%b+00:00"}'
-    rows = zip(*_wire_columns(events), events.payloads.texts_of(events.payload.tolist()), strict=True)
-    return [form % (text, d, i, time) for i, time, d, text in rows]
-
-
-def _wire_columns(events: EventList) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """Ids, times without their offset, and durations in seconds, as JSON."""
-    ids = _numbers_as_json(events.event_id.tolist())
-    if not events.event_id.all():
-        ids = [b"null" if i == b"0" else i for i in ids]
-    return ids, timestamps(events.start_us), _numbers_as_json((events.duration_us / _SECOND_US).tolist())
-
-
-def _numbers_as_json(numbers: list[Any]) -> list[bytes]:
-    return msgspec.json.encode(numbers)[1:-1].split(b",") if numbers else []
+    ids = numbers_as_json(events.event_id.tolist())
+    times = timestamps_between(b',"timestamp":"', events.start_us, b'+00:00"}')
+    durations = numbers_as_json((events.duration_us / _SECOND_US).tolist())
+    texts = events.payloads.texts_of(events.payload.tolist())
+    return [
+        b'{"data":%b,"duration":%b,"id":%b%b' % (text, duration, b"null" if wire_id == b"0" else wire_id, time)
+        for text, duration, wire_id, time in zip(texts, durations, ids, times, strict=True)
+    ]

@@ -1,19 +1,26 @@
-"""Columns -> JSON bytes, column by column: times are formatted by numpy, payloads are JSON already."""
+"""Columns -> JSON bytes, column by column: times are formatted by numpy, numbers by msgspec, payloads are JSON already."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 
 from awlog.log.columns import Columns
 from awlog.model.event import SEQ_BITS, BucketNumber, Event, event_id
 from awlog.model.times import format_timestamp, seconds_from_us
+from awlog.query.timestamps import timestamps_between
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SECOND_US: Final = 1_000_000
+_encode: Final = msgspec.json.Encoder().encode
+# Integers below are exact as float64: numpy's division then rounds once, as Python's does.
+_EXACT_MAX: Final = 1 << 53
 
 
 def render_event(bucket_number: BucketNumber, event: Event) -> bytes:
@@ -21,7 +28,7 @@ def render_event(bucket_number: BucketNumber, event: Event) -> bytes:
     return b'{"id":%d,"timestamp":"%b","duration":%b,"data":%b}' % (
         event_id(bucket_number, event.seq),
         format_timestamp(event.start_us).encode(),
-        repr(seconds_from_us(event.duration_us)).encode(),
+        _encode(seconds_from_us(event.duration_us)),
         event.payload,
     )
 
@@ -29,29 +36,46 @@ def render_event(bucket_number: BucketNumber, event: Event) -> bytes:
 def render_events(columns: Columns, bucket_number: BucketNumber | None) -> bytes:
     """The events in their order, joined by commas, without brackets; ids are left out if no bucket is given.
 
-    About 1.5 µs an event.
+    About 0.6 µs an event.
     """
-    times = _timestamps(columns.start_us)
-    # Python's division rounds once; numpy's would round the integer first, from 285 years on.
-    durations = [duration_us / _SECOND_US for duration_us in columns.duration_us.tolist()]
-    payloads = columns.payloads
-    codes = columns.payload_code.tolist()
-    if bucket_number is None:
-        form = b'{"timestamp":"%b+00:00","duration":%b,"data":%b}'
-        rows = zip(times, durations, codes, strict=True)
-        return b",".join([form % (time, repr(d).encode(), payloads[code]) for time, d, code in rows])
-    ids = (columns.seq | (bucket_number << SEQ_BITS)).tolist()
-    form = b'{"id":%d,"timestamp":"%b+00:00","duration":%b,"data":%b}'
-    with_ids = zip(ids, times, durations, codes, strict=True)
-    return b",".join([form % (wire_id, time, repr(d).encode(), payloads[code]) for wire_id, time, d, code in with_ids])
+    ids = None if bucket_number is None else columns.seq | (bucket_number << SEQ_BITS)
+    return joined_events(ids, columns.start_us, columns.duration_us, columns.payload_code, columns.payloads)
 
 
-def _timestamps(start_us: NDArray[np.int64]) -> list[bytes]:
-    """`YYYY-MM-DDTHH:MM:SS[.ffffff]`, no fraction when it is zero."""
-    instants = start_us.astype("datetime64[us]")
-    whole = start_us % _SECOND_US == 0
-    texts = np.datetime_as_string(instants, unit="us").astype("S26")
-    if whole.any():
-        texts[whole] = np.datetime_as_string(instants[whole].astype("datetime64[s]"), unit="s").astype("S19")
-    listed: list[bytes] = texts.tolist()
-    return listed
+def joined_events(
+    ids: NDArray[np.int64] | None,
+    start_us: NDArray[np.int64],
+    duration_us: NDArray[np.int64],
+    payload_code: NDArray[np.integer[Any]],
+    payloads: Sequence[bytes],
+) -> bytes:
+    """Events as JSON, joined by commas; id 0 is shown as null. `payloads`: canonical JSON by code."""
+    if not len(start_us):
+        return b""
+    opening = b'{"timestamp":"' if ids is None else b'{"id":'
+    before_time = b"" if ids is None else b',"timestamp":"'
+    # What stands between two numbers is one piece, made once for each payload.
+    codes = payload_code.tolist()
+    ends = {code: b',"data":%b},%b' % (payloads[code], opening) for code in set(codes)}
+    pieces: list[list[bytes]] = [
+        timestamps_between(before_time, start_us, b'+00:00","duration":'),
+        numbers_as_json(_seconds(duration_us)),
+        [ends[code] for code in codes],
+    ]
+    if ids is not None:
+        shown = numbers_as_json(ids.tolist())
+        pieces.insert(0, shown if ids.all() else [b"null" if text == b"0" else text for text in shown])
+    text = b"".join(chain.from_iterable(zip(*pieces, strict=True)))
+    return opening + text[: -1 - len(opening)]
+
+
+def _seconds(duration_us: NDArray[np.int64]) -> list[float]:
+    if int(duration_us.max()) < _EXACT_MAX:
+        seconds: list[float] = (duration_us / _SECOND_US).tolist()
+        return seconds
+    return [us / _SECOND_US for us in duration_us.tolist()]
+
+
+def numbers_as_json(numbers: list[Any]) -> list[bytes]:
+    """Each number as JSON. 40 ns each."""
+    return _encode(numbers)[1:-1].split(b",") if numbers else []

@@ -79,7 +79,7 @@ def test_a_timestamp_has_no_fraction_when_it_is_zero_and_six_digits_otherwise(
     ("duration_us", "text"),
     [
         (0, b"0.0"),
-        (1, b"1e-06"),
+        (1, b"1e-6"),
         (100, b"0.0001"),
         (1_000_000, b"1.0"),
         (12_500_000, b"12.5"),
