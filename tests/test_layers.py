@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "query": {"msgspec", "model", "log", "numpy", "re2"},
     "storage": {"msgspec", "model", "log", "lmdb", *TELEMETRY},
     "engine": {"msgspec", "model", "log", "query", "storage", *TELEMETRY},
-    "api": {"msgspec", "model", "engine", "aiohttp", *TELEMETRY},
+    "api": {"msgspec", "model", "engine", "aiohttp", "zstandard", *TELEMETRY},
     "cluster": {"msgspec", "model", "engine", "nats", *TELEMETRY},
 }
 ANYTHING = {"cli", "__main__", "__init__"}

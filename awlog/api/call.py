@@ -11,11 +11,14 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from awlog.api.configuration import BODY_SILENCE_S, SLOW_READER_S, ApiSettings
+from awlog.api.content_coding import COMPRESSED_FROM_BYTES, Encoder, coding_for
 from awlog.engine.engine import Engine
 from awlog.model.errors import AwlogError, BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 
 # An answer shorter than this is sent whole, with its length; a longer one is streamed.
 _WHOLE_BYTES_MAX: Final = 256 * 1024
+# What is written to a socket at a time: fewer system calls, and pieces that are worth compressing.
+_WRITTEN_BYTES: Final = 64 * 1024
 JSON_TYPE: Final = "application/json"
 
 
@@ -114,7 +117,7 @@ class Call:
         What `chunks` raises before the first quarter of a megabyte becomes an error answer; later the connection is
         broken off, so that nobody takes a part for the whole.
         """
-        headers = {**self.headers, **(extra_headers or {})}
+        headers = {**self.headers, **(extra_headers or {}), "Vary": self.vary}
         async with aclosing(chunks):
             held = bytearray()
             async for chunk in chunks:
@@ -122,21 +125,56 @@ class Call:
                 if len(held) > _WHOLE_BYTES_MAX:
                     break
             else:
-                return web.Response(body=bytes(held), content_type=JSON_TYPE, headers=headers)
+                return await self._whole(bytes(held), headers)
+            coding = coding_for(self.request.headers.get("Accept-Encoding", ""))
+            if coding is not None:
+                headers["Content-Encoding"] = coding
             response = web.StreamResponse(headers=headers)
             response.content_type = JSON_TYPE
             if self.request.method == "HEAD":
                 return response
+            encoder = Encoder(coding) if coding is not None else None
             await response.prepare(self.request)
             try:
-                await response.write(held)
+                await self._write(response, encoder, bytes(held))
+                held.clear()
                 async for chunk in chunks:
-                    async with asyncio.timeout(SLOW_READER_S):
-                        await response.write(chunk)
+                    held += chunk
+                    if len(held) >= _WRITTEN_BYTES:
+                        await self._write(response, encoder, bytes(held))
+                        held.clear()
             except AwlogError as error:
                 raise BrokenOff(str(error)) from error
+            await self._write(response, encoder, bytes(held), last=True)
             await response.write_eof()
             return response
+
+    async def _write(
+        self, response: web.StreamResponse, encoder: Encoder | None, piece: bytes, *, last: bool = False
+    ) -> None:
+        if encoder is not None:
+            piece = await encoder.encode(piece, last=last)
+        if piece:
+            async with asyncio.timeout(SLOW_READER_S):
+                await response.write(piece)
+
+    async def long_json(self, body: bytes) -> web.Response:
+        """As `json`, for an answer that may be long: compressed if the client takes that."""
+        return await self._whole(body, {**self.headers, "Vary": self.vary})
+
+    async def _whole(self, body: bytes, headers: dict[str, str]) -> web.Response:
+        if len(body) >= COMPRESSED_FROM_BYTES:
+            coding = coding_for(self.request.headers.get("Accept-Encoding", ""))
+            if coding is not None:
+                body = await Encoder(coding).encode(body, last=True)
+                headers["Content-Encoding"] = coding
+        return web.Response(body=body, content_type=JSON_TYPE, headers=headers)
+
+    @property
+    def vary(self) -> str:
+        """The headers that decide what a long answer looks like."""
+        known = self.headers.get("Vary")
+        return f"{known}, Accept-Encoding" if known else "Accept-Encoding"
 
 
 def is_json(content_type: str) -> bool:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from awlog.api import wire
 from awlog.api.call import Call
+from awlog.api.paging import PAGE_EVENTS_MAX, cursor_of, page_of
 from awlog.model.commands import DeleteEvent, InsertEvents, NewEvent
 from awlog.model.errors import BadRequest, NoSuchEvent, NotFound
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_query_timestamp
@@ -19,16 +20,52 @@ from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_query_time
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
 # No bucket holds more events than this.
 _ALL: Final = 1 << 32
+_PAGE_EVENTS: Final = 1000
 # From this length on a body is decoded in a thread, so that nobody waits for it.
 LARGE_BODY_BYTES: Final = 256 * 1024
 
 
 async def read_events(call: Call) -> web.StreamResponse:
     """The events that meet [start, end], cut to it, newest first; `limit` takes the first n."""
+    if "cursor" in call.query or "page_size" in call.query:
+        return await _read_page(call)
     start_us, end_us = _range(call, "start"), _range(call, "end")
     count_max = _limit(call.query.get("limit"))
+    fingerprint = call.engine.fingerprint(call.params["bucket_id"], start_us, end_us)
+    headers = {}
+    if fingerprint is not None:
+        tag = f'W/"{fingerprint.hex()}-{"all" if count_max is None else count_max}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if _names(call.request.headers.get("If-None-Match", ""), tag):
+            return web.Response(status=304, headers={**call.headers, **headers, "Vary": call.vary})
     chunks = call.engine.read_json(call.params["bucket_id"], start_us, end_us, count_max=count_max)
-    return await call.stream(_as_list(chunks))
+    return await call.stream(_as_list(chunks), headers)
+
+
+def _names(if_none_match: str, tag: str) -> bool:
+    """Does the header name this tag? Compared weakly, RFC 9110, section 13.1.2."""
+    bare = tag.removeprefix("W/")
+    return any(each.strip().removeprefix("W/") in (bare, "*") for each in if_none_match.split(","))
+
+
+async def _read_page(call: Call) -> web.StreamResponse:
+    """`{"events": [...], "next": cursor or null}`: the range in parts, stable while others write."""
+    bucket_id, query = call.params["bucket_id"], call.query
+    number = call.engine.bucket(bucket_id).meta.number
+    page_size = _limit(query.get("page_size", str(_PAGE_EVENTS)))
+    if page_size is None or not 1 <= page_size <= PAGE_EVENTS_MAX:
+        raise BadRequest(f"`page_size` must be an integer from 1 to {PAGE_EVENTS_MAX}")
+    if "cursor" in query:
+        if query.keys() & {"start", "end", "limit"}:
+            raise BadRequest("`cursor` holds the range: leave out `start`, `end` and `limit`")
+        page = page_of(query["cursor"], number)
+    else:
+        if "limit" in query:
+            raise BadRequest("`limit` has no meaning for pages: leave it out")
+        page = call.engine.first_page(bucket_id, _range(call, "start"), _range(call, "end"))
+    events, following = await call.engine.read_page(bucket_id, page, count_max=page_size)
+    cursor = b"null" if following is None else b'"%b"' % cursor_of(number, following).encode()
+    return await call.long_json(b'{"events":[%b],"next":%b}' % (events, cursor))
 
 
 async def _as_list(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

@@ -32,5 +32,5 @@ async def query(call: Call) -> web.StreamResponse:
     answer = running.result()
     results = b"[%b]" % b",".join(answer.values)
     if answer.explanation is None:
-        return call.json(results)
+        return await call.long_json(results)
     return call.json(wire.encode({"results": Raw(results), "explanation": answer.explanation}))

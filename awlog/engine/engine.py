@@ -22,7 +22,7 @@ from awlog.engine.upkeep import Upkeep
 from awlog.log.apply import apply
 from awlog.log.columns import Columns, columns_of
 from awlog.log.decide import BULK_EVENTS, Decision, Stored, decide
-from awlog.log.history import count_events, events_newest_first
+from awlog.log.history import count_events, events_newest_first, fingerprint, first_page, page_newest_first
 from awlog.log.sealing import records_to_seal, seal, seal_new
 from awlog.log.segment import decode_segment
 from awlog.log.segment_index import SegmentEntry
@@ -33,6 +33,7 @@ from awlog.model.commands import Command, CreateBucket, ImportBuckets, InsertEve
 from awlog.model.errors import AwlogError, Busy, Damaged, InsufficientStorage, NoSuchEvent, Unavailable
 from awlog.model.event import BucketNumber, seq_in_bucket
 from awlog.model.facts import RecordsSealed
+from awlog.model.page import Page
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.query.render import render_event, render_events
 from awlog.storage.environment import READERS_MAX, Environment
@@ -286,6 +287,24 @@ class Engine:
             chunks = events_newest_first(bucket, start_us, end_us, count_max, load)
             async for columns in _in_small_steps(chunks):
                 yield render_events(columns.clipped(start_us, end_us), bucket.number)
+
+    def fingerprint(self, bucket_id: str, start_us: Micros, end_us: Micros) -> bytes | None:
+        """Another one when a read of this closed range may give something else; None if the range is still growing.
+
+        Raises NoSuchBucket.
+        """
+        return fingerprint(self._durable.bucket(bucket_id), start_us, end_us)
+
+    def first_page(self, bucket_id: str, start_us: Micros, end_us: Micros) -> Page:
+        """Where to begin with `read_page`. Raises NoSuchBucket."""
+        return first_page(self._durable.bucket(bucket_id), start_us, end_us)
+
+    async def read_page(self, bucket_id: str, page: Page, *, count_max: int) -> tuple[bytes, Page | None]:
+        """The next events of a range read, as `read_json` gives them, and where to go on. Raises as `read_json`."""
+        async with self._snapshot() as load:
+            bucket = self._durable.bucket(bucket_id)
+            columns, following = page_newest_first(bucket, page, count_max, load)
+            return render_events(columns.clipped(page.start_us, page.end_us), bucket.number), following
 
     async def query(self, lines: list[str], periods: list[str], *, name: str, explain: bool) -> QueryAnswer:
         """Runs a program once for each period, all on one snapshot, in a reader process.

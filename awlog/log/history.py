@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from itertools import islice
 
-from awlog.log.columns import Columns, columns_of, merge_newest_first
+from awlog.log.columns import Columns, columns_of, joined, merge_newest_first
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import BucketState, LoadSegment
-from awlog.model.event import Event
+from awlog.model.event import Event, Seq
+from awlog.model.page import Page
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 
 
@@ -33,6 +35,53 @@ def events_newest_first(
     parts.sort(key=lambda part: part[0], reverse=True)
     merged = merge_newest_first(parts)
     return merged if count_max is None else _first(merged, count_max)
+
+
+def first_page(bucket: BucketState, start_us: Micros, end_us: Micros) -> Page:
+    """The page before which there is nothing."""
+    return Page(start_us, end_us, bucket.next_seq, Micros(end_us + 1), Seq(0))
+
+
+def page_newest_first(
+    bucket: BucketState, page: Page, count_max: int, load: LoadSegment
+) -> tuple[Columns, Page | None]:
+    """At most `count_max` events of the page, uncut, and the page that follows; None behind the last event.
+
+    Loads the segments that they are in.
+    """
+    parts: list[Columns] = []
+    wanted = count_max + 1  # one more tells whether there is a next page
+    end_us = Micros(min(page.end_us, page.after_start_us))
+    for columns in events_newest_first(bucket, page.start_us, end_us, None, load):
+        start, seq = columns.start_us, columns.seq
+        behind = (start < page.after_start_us) | ((start == page.after_start_us) & (seq > page.after_seq))
+        part = columns.take(behind & (seq < page.seq_below)).take(slice(wanted))
+        parts.append(part)
+        wanted -= len(part)
+        if not wanted:
+            break
+    found = joined(parts)
+    if len(found) <= count_max:
+        return found, None
+    found = found.take(slice(count_max))
+    last_start_us, last_seq = Micros(int(found.start_us[-1])), Seq(int(found.seq[-1]))
+    return found, Page(page.start_us, page.end_us, page.seq_below, last_start_us, last_seq)
+
+
+def fingerprint(bucket: BucketState, start_us: Micros, end_us: Micros) -> bytes | None:
+    """Another one when the range may hold other events; None if it is not closed: it reaches the tail record.
+
+    O(segments and records that meet the range); loads nothing.
+    """
+    if bucket.tail is None or end_us >= bucket.tail.start_us:
+        return None
+    digest = blake2b(digest_size=16)
+    digest.update(b"%d %d %d" % (bucket.number, start_us, end_us))
+    for entry in bucket.index.meeting(start_us, end_us):
+        digest.update(b"\n%d %d %d" % (entry.first_seq, entry.revision, entry.count))
+    for event in bucket.head.newest_first(start_us, end_us):
+        digest.update(b"\n%d %d %d %b" % (event.seq, event.start_us, event.duration_us, event.payload))
+    return digest.digest()
 
 
 def _first(chunks: Iterator[Columns], count_max: int) -> Iterator[Columns]:

@@ -322,7 +322,9 @@ def test_no_request_makes_the_server_fail(target: Target) -> None:
     ask()
     # A fuzzer that is refused at the door proves nothing: all these came up, and writes were taken.
     assert {200, 304, 400, 403, 404, 405, 415} <= target.statuses.keys()
-    assert min(target.taken[write] for write in ("POST events", "POST heartbeat", "POST import", "PUT b", "POST b")) > 0, target.taken
+    assert (
+        min(target.taken[write] for write in ("POST events", "POST heartbeat", "POST import", "PUT b", "POST b")) > 0
+    ), target.taken
 
 
 def test_all_that_the_fuzzer_left_behind_can_be_read(target: Target) -> None:

@@ -139,7 +139,10 @@ class Api:
             connection.close()
             raise
         assert answer.status < 500, f"{method} {path}: {answer.status} {answer.body[:300]!r}"
-        if answer.headers.get_content_type() == "application/json" and method != "HEAD" and answer.status != 304:
+        is_plain_json = (
+            answer.headers.get_content_type() == "application/json" and "Content-Encoding" not in answer.headers
+        )
+        if is_plain_json and method != "HEAD" and answer.status != 304:
             strict_json(answer.body)
         return answer
 
