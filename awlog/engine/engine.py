@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
 import structlog
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer
+from awlog.engine.reader_process import Opened, Part, ReadRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
 from awlog.engine.upkeep import Upkeep
 from awlog.log.apply import apply
@@ -53,6 +54,8 @@ _RETRY_S: Final = 1.0
 # Streams that are open at one time. The other slots of LMDB's reader table are for writes that look into history, and
 # for reader processes: those never wait for a client that does not read.
 _SNAPSHOTS_MAX: Final = READERS_MAX - 64
+# More than this is read in another process: here it would be 15 ms of the loop's time, in ten steps.
+_LONG_READ_EVENTS: Final = 20_000
 _GROW_POLL_S: Final = 0.005
 _QUERY_LIMITS: Final = QueryLimits()
 
@@ -282,6 +285,13 @@ class Engine:
         The bucket is looked up at the first step, which raises NoSuchBucket. Flat memory; gives way to others between
         chunks of a millisecond or two. Raises DataDamaged when it comes to a damaged segment.
         """
+        if count_max is None and self._is_long(self._durable.bucket(bucket_id), start_us, end_us):
+            request = ReadRequest(bucket_id, start_us, end_us, None, with_ids=True)
+            async with aclosing(self._readers.stream(request)) as frames:
+                async for frame in frames:
+                    if isinstance(frame, Part):
+                        yield frame.value
+            return
         async with self._snapshot() as load:
             bucket = self._durable.bucket(bucket_id)
             chunks = events_newest_first(bucket, start_us, end_us, count_max, load)
@@ -323,6 +333,15 @@ class Engine:
 
         Raises NoSuchBucket.
         """
+        named = self._durable.buckets() if bucket_id is None else [self._durable.bucket(bucket_id)]
+        if any(self._is_long(bucket, TIME_MIN_US, TIME_MAX_US) for bucket in named):
+            request = ReadRequest(bucket_id, TIME_MIN_US, TIME_MAX_US, None, with_ids=False)
+            async with aclosing(self._readers.stream(request)) as frames:
+                opened = await anext(frames)
+                assert isinstance(opened, Opened), "a read begins with its buckets"
+                parts = _Parts(frames)
+                yield [ExportedBucket(meta, parts.of_bucket(meta.number)) for meta in opened.buckets]
+            return
         async with self._snapshot() as load:
             chosen = self._durable.buckets() if bucket_id is None else [self._durable.bucket(bucket_id)]
             yield [
@@ -331,6 +350,12 @@ class Engine:
                 )
                 for bucket in chosen
             ]
+
+    def _is_long(self, bucket: BucketState, start_us: Micros, end_us: Micros) -> bool:
+        """Is the read one for a reader process, and is there one? Else it is done here, in small steps."""
+        if self._is_broken() or not self._readers.may_stream():
+            return False
+        return sum(entry.count for entry in bucket.index.meeting(start_us, end_us)) > _LONG_READ_EVENTS
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[LoadSegment]:
@@ -376,6 +401,26 @@ async def _in_small_steps(chunks: Iterator[Columns]) -> AsyncIterator[Columns]:
         for at in range(0, len(columns), _STEP_EVENTS):
             yield columns if len(columns) <= _STEP_EVENTS else columns.take(slice(at, at + _STEP_EVENTS))
             await asyncio.sleep(0)
+
+
+class _Parts:
+    """The parts of a read of many buckets, to be taken bucket by bucket in their order."""
+
+    def __init__(self, frames: AsyncIterator[Opened | Part]) -> None:
+        self._frames = frames
+        self._next: Part | None = None
+
+    async def of_bucket(self, number: BucketNumber) -> AsyncIterator[bytes]:
+        while True:
+            if self._next is None:
+                frame = await anext(self._frames, None)
+                if not isinstance(frame, Part):
+                    return
+                self._next = frame
+            if self._next.bucket_number != number:
+                return
+            part, self._next = self._next, None
+            yield part.value
 
 
 async def _without_ids(chunks: Iterator[Columns]) -> AsyncIterator[bytes]:

@@ -22,7 +22,7 @@ from msgspec import Struct
 from awlog.engine.answers import Answers, Watched
 from awlog.log.columns import Columns, columns_of
 from awlog.model.bucket import BucketMeta
-from awlog.model.errors import AwlogError
+from awlog.model.errors import AwlogError, NoSuchBucket
 from awlog.model.event import BucketNumber, Event, Payload, Seq
 from awlog.model.times import TIME_MAX_US, Micros
 from awlog.query.budget import Limits
@@ -30,6 +30,7 @@ from awlog.query.errors import QueryError, QueryLimitExceeded
 from awlog.query.explain import Recorder, StatementCost
 from awlog.query.payloads import Tables
 from awlog.query.program import parse, parse_period, run
+from awlog.query.render import render_events
 from awlog.query.syntax import Program
 from awlog.storage.environment import Environment
 from awlog.storage.live_view import LiveView
@@ -39,6 +40,8 @@ LENGTH_BYTES: Final = 8
 # Watchers and the server's own answers come first.
 _NICENESS: Final = 10
 _WARM_UP_S: Final = 0.5
+# Some 300 KiB of JSON.
+_PART_EVENTS: Final = 2048
 _PROGRAMS_MAX: Final = 32
 _KEPT_TEXT_CHARS_MAX: Final = 64 << 10
 
@@ -51,7 +54,17 @@ class ReaderOptions(Struct, frozen=True):
     limits: Limits
 
 
-class QueryRequest(Struct, frozen=True):
+class ReadRequest(Struct, frozen=True, tag="read"):
+    """A range read of one bucket; or of all, oldest first, when there is no id."""
+
+    bucket_id: str | None
+    start_us: Micros
+    end_us: Micros
+    count_max: int | None
+    with_ids: bool
+
+
+class QueryRequest(Struct, frozen=True, tag="query"):
     """One query, as it came in."""
 
     lines: list[str]
@@ -75,6 +88,19 @@ class Answer(Struct, frozen=True, tag="answer"):
     value: bytes
 
 
+class Opened(Struct, frozen=True, tag="opened"):
+    """A range read has begun, on a snapshot that shows these buckets."""
+
+    buckets: list[BucketMeta]
+
+
+class Part(Struct, frozen=True, tag="part"):
+    """Some events of a bucket as JSON, joined by commas."""
+
+    bucket_number: BucketNumber
+    value: bytes
+
+
 class Done(Struct, frozen=True, tag="done"):
     explanation: Explanation | None
 
@@ -88,10 +114,10 @@ class Failed(Struct, frozen=True, tag="failed"):
     column: int | None = None
 
 
-Frame = Answer | Done | Failed
+Frame = Answer | Opened | Part | Done | Failed
 ENCODER: Final = msgspec.msgpack.Encoder()
 FRAMES: Final = msgspec.msgpack.Decoder(Frame)
-REQUESTS: Final = msgspec.msgpack.Decoder(QueryRequest)
+REQUESTS: Final = msgspec.msgpack.Decoder(QueryRequest | ReadRequest)
 
 
 def main() -> None:
@@ -144,10 +170,13 @@ class _Reader:
                 if time.monotonic() > until_s:
                     break
 
-    def frames(self, request: QueryRequest) -> Iterator[Frame]:
-        """The answers of all periods, and then how it ended. Broad except: the process lives on, and says what failed."""
+    def frames(self, request: QueryRequest | ReadRequest) -> Iterator[Frame]:
+        """The answers of all periods, or the parts of a read, and then how it ended.
+
+        Broad except: the process lives on, and says what failed.
+        """
         try:
-            yield from self._answered(request)
+            yield from self._answered(request) if isinstance(request, QueryRequest) else self._read(request)
         except QueryError as error:
             yield Failed(type(error).__name__, error.message, error.line, error.column)
         except AwlogError as error:
@@ -198,6 +227,22 @@ class _Reader:
             yield Done(None)
         else:
             yield Done(Explanation(recorder.costs(), loaded_count, round(time.monotonic() - began_s, 6)))
+
+    def _read(self, request: ReadRequest) -> Iterator[Frame]:
+        """Flat memory: one part at a time, and nothing is kept."""
+        with self._view.now() as store:
+            wanted = request.bucket_id
+            chosen = [bucket for bucket in store.buckets() if wanted is None or bucket.id == wanted]
+            if wanted is not None and not chosen:
+                raise NoSuchBucket(wanted)
+            yield Opened(chosen)
+            for bucket in chosen:
+                number = bucket.number
+                for columns in store.chunks(number, request.start_us, request.end_us, request.count_max):
+                    for at in range(0, len(columns), _PART_EVENTS):
+                        part = columns.take(slice(at, at + _PART_EVENTS)).clipped(request.start_us, request.end_us)
+                        yield Part(number, render_events(part, number if request.with_ids else None))
+        yield Done(None)
 
     def _parsed(self, lines: tuple[str, ...]) -> Program:
         """Programs come again and again; the last few are kept."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +25,15 @@ from awlog.engine.reader_process import (
     Done,
     Explanation,
     Failed,
+    Frame,
+    Opened,
+    Part,
     QueryRequest,
     ReaderOptions,
+    ReadRequest,
     out_of_time,
 )
-from awlog.model.errors import AwlogError, BadRequest, DataDamaged, Unavailable
+from awlog.model.errors import AwlogError, BadRequest, DataDamaged, NoSuchBucket, Unavailable
 from awlog.query import errors as query_errors
 from awlog.query.budget import Limits
 
@@ -37,6 +41,8 @@ _log: Final = structlog.get_logger(part="readers")
 
 _LIMITS: Final = Limits()
 _WAITING_MAX: Final = 64
+_STREAMS_MAX: Final = 2
+_KEPT_COUNT: Final = os.cpu_count() or 1
 # A reader ends an overlong query by itself; one that does not get to it, in a pattern that never ends, is killed.
 _GRACE_S: Final = 1.0
 _FRAME_BYTES: Final = 1 << 20
@@ -79,6 +85,7 @@ class Readers:
         self._reap = reap
         self._turns = asyncio.Semaphore(os.cpu_count() or 1)
         self._waiting_count = 0
+        self._stream_count = 0
         self._idle: list[asyncio.subprocess.Process] = []
         self._all: set[asyncio.subprocess.Process] = set()
 
@@ -108,26 +115,63 @@ class Readers:
         for reader in list(self._all):
             await self._end(reader)
 
-    async def _ask(self, request: bytes) -> QueryAnswer:
-        reader = self._idle.pop() if self._idle else await self._start()
-        whole = False
+    def may_stream(self) -> bool:
+        """Is there a process for one more long read? Whoever reads slowly keeps it, so there are few, beside those
+        of queries.
+        """
+        return self._stream_count < _STREAMS_MAX
+
+    async def stream(self, request: ReadRequest) -> AsyncGenerator[Opened | Part]:
+        """A long read: `Opened`, then its parts in order, in flat memory. Raises NoSuchBucket, DataDamaged, Unavailable."""
+        self._stream_count += 1
         try:
-            async with asyncio.timeout(self._limits.run_s_max + _GRACE_S):
-                answer = await _exchange(reader, request)
-                whole = True
+            async with self._borrowed() as borrowed:
+                await _send(borrowed.process, ENCODER.encode(request))
+                while not isinstance(frame := await _receive(borrowed.process), Done | Failed):
+                    if isinstance(frame, Opened | Part):
+                        yield frame
+                borrowed.whole = True
+        finally:
+            self._stream_count -= 1
+        if isinstance(frame, Failed):
+            if frame.error == NoSuchBucket.__name__ and request.bucket_id is not None:
+                raise NoSuchBucket(request.bucket_id)
+            raise _error_of(frame)
+
+    async def _ask(self, request: bytes) -> QueryAnswer:
+        try:
+            async with self._borrowed() as borrowed, asyncio.timeout(self._limits.run_s_max + _GRACE_S):
+                answer = await _exchange(borrowed.process, request)
+                borrowed.whole = True
         except TimeoutError:
             raise out_of_time(self._limits.run_s_max) from None
-        except (asyncio.IncompleteReadError, ConnectionError):
-            _log.error("a reader process ended in the middle of a query", status=reader.returncode)
-            raise Unavailable("The process that ran this query ended; see the log and try again") from None
-        finally:
-            if whole:
-                self._idle.append(reader)
-            else:
-                await self._end(reader)
         if isinstance(answer, Failed):
             raise _error_of(answer)
         return answer
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[_Borrowed]:
+        """A reader, which is ended unless it is whole again when it is given back. Raises Unavailable if it ends itself."""
+        borrowed = _Borrowed(await self._idle_one() or await self._start())
+        try:
+            yield borrowed
+        except (asyncio.IncompleteReadError, ConnectionError):
+            _log.error("a reader process ended in the middle of its work", status=borrowed.process.returncode)
+            raise Unavailable("The process that worked on this request ended; see the log and try again") from None
+        finally:
+            if borrowed.whole and len(self._idle) < _KEPT_COUNT:
+                self._idle.append(borrowed.process)
+            else:
+                await self._end(borrowed.process)
+
+    async def _idle_one(self) -> asyncio.subprocess.Process | None:
+        """The one used last, which knows most of what is asked again. Those that were ended from outside are let go."""
+        while self._idle:
+            reader = self._idle.pop()
+            if reader.returncode is None and reader.stdin is not None and not reader.stdin.is_closing():
+                return reader
+            await self._end(reader)
+        return None
 
     async def _start(self) -> asyncio.subprocess.Process:
         reader = await asyncio.create_subprocess_exec(
@@ -153,15 +197,32 @@ class Readers:
         self._reap()
 
 
-async def _exchange(reader: asyncio.subprocess.Process, request: bytes) -> QueryAnswer | Failed:
+class _Borrowed:
+    """A reader at work. `whole`: it has sent all of its answer and can take another request."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.whole = False
+
+
+async def _send(reader: asyncio.subprocess.Process, request: bytes) -> None:
     assert reader.stdin is not None, "a reader is started with pipes"
-    assert reader.stdout is not None, "a reader is started with pipes"
     reader.stdin.write(len(request).to_bytes(LENGTH_BYTES, "little") + request)
     await reader.stdin.drain()
+
+
+async def _receive(reader: asyncio.subprocess.Process) -> Frame:
+    assert reader.stdout is not None, "a reader is started with pipes"
+    length = int.from_bytes(await reader.stdout.readexactly(LENGTH_BYTES), "little")
+    frame: Frame = FRAMES.decode(await reader.stdout.readexactly(length))
+    return frame
+
+
+async def _exchange(reader: asyncio.subprocess.Process, request: bytes) -> QueryAnswer | Failed:
+    await _send(reader, request)
     values: list[bytes] = []
     while True:
-        length = int.from_bytes(await reader.stdout.readexactly(LENGTH_BYTES), "little")
-        match FRAMES.decode(await reader.stdout.readexactly(length)):
+        match await _receive(reader):
             case Answer(value):
                 values.append(value)
             case Done(explanation):

@@ -135,6 +135,13 @@ class ViewAtOnce:
         parts = events_newest_first(bucket, start_us, end_us, None, self._load)
         return joined([self._view.take(part) for part in parts])
 
+    def chunks(
+        self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros, count_max: int | None
+    ) -> Iterator[Columns]:
+        """As `events`, at most `count_max` of them, in parts; nothing of it is kept."""
+        bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
+        return events_newest_first(bucket, start_us, end_us, count_max, self._snapshot.segment)
+
     def count(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> int:
         """How many events meet [start_us, end_us]."""
         bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])

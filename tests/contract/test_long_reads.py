@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 
 from tests.contract.wire import Api, check_error, event
-from tests.server import Reply
+from tests.server import Reply, Server
 
 MANY = 3000  # some 300 KB of JSON
 
@@ -19,10 +25,9 @@ def clock(second: int) -> str:
     return f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
 
 
-def fill(api: Api, bucket: str, count: int = MANY, *, first: int = 0) -> None:
-    api.post(
-        f"/buckets/{bucket}/events", [event(clock(first + i), 1, {"title": f"title {i % 50}"}) for i in range(count)]
-    )
+def fill(api: Api, bucket: str, count: int = MANY, *, first: int = 0, padding: str = "") -> None:
+    events = [event(clock(first + i), 1, {"title": f"title {i % 50}{padding}"}) for i in range(count)]
+    api.post(f"/buckets/{bucket}/events", events)
 
 
 def read(api: Api, bucket: str, headers: dict[str, str] | None = None, **query: Any) -> Reply:
@@ -173,3 +178,87 @@ def test_a_cursor_is_good_for_its_bucket_and_range(api: Api, bucket: str, other:
     check_error(read(api, other, page_size=3, cursor=cursor), 400, "BadRequest")
     check_error(read(api, bucket, page_size=3, cursor=cursor, start="2024-05-01T00:00:00Z"), 400, "BadRequest")
     check_error(read(api, "no-such-bucket", page_size=3), 404, "NoSuchBucket")
+
+
+VERY_MANY = 30_000  # more than is read on the server's own loop
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A server with a bucket `large`, nearly all of it sealed, and a small one."""
+    with Server(tmp_path_factory.mktemp("large") / "data") as server:
+        api = Api(server)
+        api.create("large")
+        api.create("small")
+        fill(api, "small", 10)
+        fill(api, "large", VERY_MANY, padding="." * 500)  # more than fits into the buffers of a connection
+        fill(api, "large", 500, first=1000)
+        yield api
+
+
+def in_pages(api: Api, bucket: str, **span: Any) -> list[dict[str, Any]]:
+    """The range, read on the server's loop."""
+    page = read(api, bucket, page_size=10_000, **span).json()
+    events: list[dict[str, Any]] = page["events"]
+    while page["next"] is not None:
+        page = read(api, bucket, page_size=10_000, cursor=page["next"]).json()
+        events += page["events"]
+    return events
+
+
+def reader_pids(server: Server) -> list[int]:
+    """The processes that the server started to read."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return [int(pid) for pid in children]
+
+
+def test_a_long_read_gives_what_short_ones_give(large: Api) -> None:
+    """Another process reads it."""
+    span: dict[str, Any] = {"start": "2024-05-01T00:00:05.5Z", "end": "2024-05-01T08:00:00Z"}
+    events = read(large, "large", **span).json()
+    assert len(events) > 20_000
+    assert events == in_pages(large, "large", **span)
+    assert reader_pids(large.server)
+    assert events[:100] == read(large, "large", limit=100, **span).json()
+
+
+def test_a_long_export_gives_all_buckets_as_of_one_moment(large: Api) -> None:
+    exported = large.get("/export")["buckets"]
+    assert list(exported) == ["large", "small"]
+    for name, bucket in exported.items():
+        stored = [{key: one[key] for key in ("timestamp", "duration", "data")} for one in in_pages(large, name)]
+        assert bucket["events"] == stored
+    assert large.get("/buckets/large/export")["buckets"]["large"] == exported["large"]
+
+
+def test_a_long_read_sees_what_was_acknowledged_before(large: Api) -> None:
+    for number in range(5):
+        beat = large.post("/buckets/large/heartbeat", event(clock(72_000 + number), 0, {"n": number}), pulsetime=0)
+        assert read(large, "large").json()[:1] == [beat]
+
+
+def test_more_long_reads_than_processes_are_all_answered(large: Api) -> None:
+    """Clients that do not read hold the processes; others are served without one."""
+    idle = []
+    for _ in range(4):
+        connection = http.client.HTTPConnection(large.server.host, large.server.port, timeout=30)
+        connection.request("GET", "/api/0/buckets/large/events")
+        idle.append((connection, connection.getresponse()))
+    assert len(read(large, "large").json()) > VERY_MANY
+    for connection, response in idle:
+        assert len(json.loads(response.read())) > VERY_MANY
+        connection.close()
+
+
+def test_a_reader_that_is_killed_breaks_its_answer_off_and_no_other(large: Api) -> None:
+    """Nobody takes a part for the whole; the next read starts another process."""
+    connection = http.client.HTTPConnection(large.server.host, large.server.port, timeout=30)
+    connection.request("GET", "/api/0/buckets/large/events")
+    response = connection.getresponse()
+    for pid in reader_pids(large.server):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        while response.read(1 << 16):
+            time.sleep(0.001)
+    connection.close()
+    assert len(read(large, "large").json()) > VERY_MANY
