@@ -16,7 +16,7 @@ import structlog
 from msgspec import Struct
 
 from awlog.engine.clock import Clock, system_clock
-from awlog.engine.committer import Committer
+from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.reader_process import Opened, Part, ReadRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
 from awlog.engine.upkeep import Upkeep
@@ -128,15 +128,26 @@ class Engine:
     def submit(self, command: Command) -> asyncio.Future[Any]:
         """Decides the command now; the future gives its answer, or raises its refusal, when that is durable.
 
-        O(1) for a heartbeat. The future raises Refused, Busy, Damaged; cancelling it does not take the command back.
+        The future raises Refused, Busy, Damaged; cancelling it does not take the command back.
+        """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.send(command, into_future(future))
+        return future
+
+    def send(self, command: Command, reply: Reply) -> None:
+        """As `submit`, without a future: `reply` is told the answer, or the AwlogError that refuses the command.
+
+        O(1) for a heartbeat. Raises what is neither, a mistake of ours; then nothing of the command was kept.
         """
         if self._is_broken():
-            return self._committer.join(self._broken)
+            self._committer.join(self._broken, reply)
+            return
         try:
             decision = decide(self._staged, command, self._load_staged)
         except AwlogError as refusal:
-            return self._committer.join(refusal)
-        return self._stage(decision)
+            self._committer.join(refusal, reply)
+            return
+        self._stage(decision, reply)
 
     async def insert(self, command: InsertEvents) -> Any:
         """As `submit`, for any number of events: a long list is laid out in segments beforehand, off the loop."""
@@ -154,7 +165,7 @@ class Engine:
                 prepared.append((create, events, await asyncio.to_thread(seal_new, events) if large else None))
             await self.submit(ImportBuckets(prepared))
 
-    def _stage(self, decision: Decision) -> asyncio.Future[Any]:
+    def _stage(self, decision: Decision, reply: Reply) -> None:
         writes = self._committer.writes
         try:
             for fact in decision.facts:
@@ -168,9 +179,10 @@ class Engine:
                 self._staged.absorb(in_flight)
             self._committer.fail_open(Unavailable("Another write failed and took this one along; retry."))
             if isinstance(failure, AwlogError):
-                return self._committer.join(failure)
+                self._committer.join(failure, reply)
+                return
             raise
-        return self._committer.join(decision.answer)
+        self._committer.join(decision.answer, reply)
 
     async def _seal_oldest(self, bucket_number: BucketNumber) -> None:
         """Moves the oldest records of a bucket into a segment, which is encoded off the loop. Durable when it returns."""
@@ -183,7 +195,9 @@ class Engine:
         if staged is None or self._is_broken() or any(staged.head.get(event.seq) is not event for event in events):
             return  # an edit came in between; the next commit of this bucket asks again
         fact = RecordsSealed(bucket_number, [event.seq for event in events], run)
-        await self._stage(Decision([fact], None))
+        durable: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._stage(Decision([fact], None), into_future(durable))
+        await durable
 
     # The durable state
 

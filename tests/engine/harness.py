@@ -20,6 +20,7 @@ import pytest
 
 from awlog.engine import engine as engine_module
 from awlog.engine import upkeep as upkeep_module
+from awlog.engine.committer import Reply
 from awlog.engine.engine import CACHE_BYTES, Engine
 from awlog.log import decide as decide_module
 from awlog.log import sealing as sealing_module
@@ -167,9 +168,9 @@ class WatchedEngine(Engine):
             open_writer=lambda opened: _WatchedWriter(opened, disk),
         )
 
-    def _stage(self, decision: Decision) -> asyncio.Future[Any]:
+    def _stage(self, decision: Decision, reply: Reply) -> None:
         self._facts_staged.append((self._committer.writes, decision.facts))
-        return super()._stage(decision)
+        super()._stage(decision, reply)
 
     def _take_durable(self, writes: WriteSet, txn_id: int) -> None:
         super()._take_durable(writes, txn_id)

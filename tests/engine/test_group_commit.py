@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from awlog.engine.committer import Committer
+from awlog.engine.committer import Committer, into_future
 from awlog.log.decide import Stored
 from awlog.log.write_set import WriteSet
 from awlog.model.commands import DeleteEvent
@@ -210,10 +210,11 @@ async def test_a_batch_that_found_the_map_full_is_committed_again_before_any_lat
         before_commit=lambda: None,
     )
     committer.writes.settings["first"] = b"1"
-    first = committer.join("first")
+    first, second = asyncio.Future[str](), asyncio.Future[str]()
+    committer.join("first", into_future(first))
     await within_patience(growing.wait())
     committer.writes.settings["second"] = b"2"
-    second = committer.join("second")
+    committer.join("second", into_future(second))
     await asyncio.sleep(0)
     assert not first.done()
     assert not second.done()
@@ -223,3 +224,64 @@ async def test_a_batch_that_found_the_map_full_is_committed_again_before_any_lat
     await within_patience(committer.close())
     assert [list(writes.settings) for writes in seen] == [["first"], ["first"], ["second"]]
     assert durable == seen[1:]
+
+
+async def test_a_reply_is_told_once_when_the_commit_is_durable(engine: WatchedEngine, disk: Disk):
+    """The way without a future keeps the same order: nothing before the sync, then each in the order of arrival."""
+    told: list[object] = []
+    await engine.submit(create("b"))
+    disk.before_commit.hold()
+    for start_s in (0, 100):
+        engine.send(beat("b", start_s), lambda outcome: told.append(engine.answer(outcome)[0]["id"]))
+    engine.send(beat("no such bucket", 0), lambda outcome: told.append(type(outcome)))
+    await disk.before_commit.reached()
+    assert told == []
+    disk.release()
+    await engine.quiet()
+    assert told == [4294967297, 4294967298, NoSuchBucket]
+    engine.send(beat("b", 100), told.append)
+    assert len(told) == 4, "all of it is durable: told at once"
+
+
+async def test_a_reply_may_hand_in_the_next_command(engine: WatchedEngine, disk: Disk):
+    """As a connection does that has read on: the next command belongs to a later commit, also after a failed one."""
+    told: list[object] = []
+
+    def then_again(outcome: object) -> None:
+        told.append(outcome)
+        engine.send(beat("b", 10), told.append)
+
+    await engine.submit(create("b"))
+    disk.fail_next(Unavailable("no"))
+    engine.send(beat("b", 0), then_again)
+    while len(told) < 2:
+        await asyncio.sleep(0)
+    assert isinstance(told[0], Unavailable)
+    assert isinstance(told[1], Stored)
+    assert len(await engine.events("b")) == 1
+
+
+async def test_a_reply_that_fails_keeps_no_other_from_its_answer(engine: WatchedEngine):
+    await engine.submit(create("b"))
+
+    def fail(_outcome: object) -> None:
+        raise AssertionError("our mistake")
+
+    engine.send(beat("b", 0), fail)
+    assert isinstance(await engine.submit(beat("b", 5)), Stored)
+    assert isinstance(await engine.submit(beat("b", 10)), Stored)
+
+
+async def test_each_that_waits_for_a_failed_commit_is_refused_with_an_error_of_its_own(
+    engine: WatchedEngine, disk: Disk
+):
+    """One error object raised in two places would carry the traces of both."""
+    told: list[object] = []
+    await engine.submit(create("b"))
+    disk.fail_next(Unavailable("no"))
+    for start_s in (0, 100):
+        engine.send(beat("b", start_s), told.append)
+    while len(told) < 2:
+        await asyncio.sleep(0)
+    assert [str(error) for error in told] == ["no", "no"]
+    assert told[0] is not told[1]
