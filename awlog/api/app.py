@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -12,8 +12,9 @@ from aiohttp import HttpVersion10, web
 from awlog.api import info, pages
 from awlog.api.call import BrokenOff, Call
 from awlog.api.configuration import ApiSettings
-from awlog.api.failures import body_of, status_of
+from awlog.api.failures import refusal
 from awlog.api.guard import Guard
+from awlog.api.in_progress import InProgress
 from awlog.api.routes import ROUTES, Router, path_segments
 from awlog.engine.engine import Engine
 from awlog.model.errors import AwlogError, BucketExists, MethodNotAllowed, NotFound, PayloadTooLarge, RequestTimeout
@@ -24,33 +25,30 @@ _log: Final = structlog.get_logger(part="api")
 class App:
     """The handler of a `web.Server`."""
 
-    def __init__(self, engine: Engine, settings: ApiSettings) -> None:
+    def __init__(self, engine: Engine, settings: ApiSettings, in_progress: InProgress) -> None:
         self._engine = engine
         self._settings = settings
-        self._guard = Guard(settings)
+        self.guard = Guard(settings)
         self._router = Router(ROUTES)
         self._api_page = info.describe_api(ROUTES)
-        self._in_progress_count = 0
-        self._finished: asyncio.Event | None = None
-
-    async def finish(self, patience_s: float) -> None:
-        """Returns when no request is in progress, or the patience is over. New ones are the last of their connection."""
-        self._finished = asyncio.Event()
-        if self._in_progress_count:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._finished.wait(), patience_s)
+        self._in_progress = in_progress
+        # Told of each answer that has been written to its end.
+        self.on_answered: Callable[[web.BaseRequest, web.StreamResponse], None] = lambda _request, _response: None
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._in_progress_count += 1
+        self._in_progress.begin()
         try:
             response = await self._respond(request)
-            if self._finished is not None and not response.prepared:
+            if self._in_progress.stopping and not response.prepared:
                 response.force_close()
+            if not isinstance(response, web.FileResponse):  # aiohttp finishes every answer, but that kind not twice
+                with suppress(ConnectionError):  # met again there, and the connection is closed
+                    await response.prepare(request)
+                    await response.write_eof()
+                    self.on_answered(request, response)
             return response
         finally:
-            self._in_progress_count -= 1
-            if self._finished is not None and not self._in_progress_count:
-                self._finished.set()
+            self._in_progress.end()
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.version < HttpVersion10:  # HTTP/0.9 has no status to refuse it with
@@ -75,7 +73,7 @@ class App:
             return web.Response(body=body, status=500, content_type="application/json", headers=headers)
 
     async def _answer(self, call: Call, target: str) -> web.StreamResponse:
-        request, guard = call.request, self._guard
+        request, guard = call.request, self.guard
         headers = request.headers
         hosts = headers.getall("Host", [])
         guard.check_host(hosts, target)
@@ -92,8 +90,7 @@ class App:
             if method == "OPTIONS" and "Access-Control-Request-Method" in headers:
                 asked = headers.get("Access-Control-Request-Headers", "")
                 return web.Response(headers=guard.preflight_headers(origin, asked))
-            call.headers = guard.cors_headers(origin)
-            guard.check_origin(method, origin, hosts[0] if hosts else "")
+            call.headers = guard.admit(method, origin, hosts)
         if len(segments) == 1:
             if method not in ("GET", "HEAD"):
                 raise MethodNotAllowed(method, "GET, HEAD")
@@ -124,12 +121,10 @@ def _path_of(target: str) -> str:
 def _failed(call: Call, error: AwlogError) -> web.Response:
     if isinstance(error, BucketExists):
         return web.Response(status=304, headers=call.headers)
-    status = status_of(error)
-    response = call.json(body_of(error), status)
+    status, body = refusal(error)
+    response = call.json(body, status)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = error.allowed
     if isinstance(error, (PayloadTooLarge, RequestTimeout)):
         response.force_close()  # the rest of the body is not read
-    if status >= 500:
-        _log.warning("a request was refused", status=status, type=type(error).__name__, error=str(error))
     return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+import structlog
 
 from awlog.model.errors import (
     AwlogError,
@@ -21,6 +22,8 @@ from awlog.model.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
+
+_log: Final = structlog.get_logger(part="api")
 
 STATUS: Final[dict[type[AwlogError], int]] = {
     BucketExists: 304,
@@ -41,6 +44,14 @@ STATUS: Final[dict[type[AwlogError], int]] = {
 def status_of(error: AwlogError) -> int:
     """The status of the nearest class in the table."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def refusal(error: AwlogError) -> tuple[int, bytes]:
+    """Status and body of the answer that refuses. What is no fault of the caller is logged here."""
+    status = status_of(error)
+    if status >= 500:
+        _log.warning("a request was refused", status=status, type=type(error).__name__, error=str(error))
+    return status, body_of(error)
 
 
 def body_of(error: AwlogError) -> bytes:

@@ -61,6 +61,11 @@ class Guard:
             return
         raise OriginNotAllowed("Pages of this origin may not write here; the setting `cors_origins` allows others")
 
+    def admit(self, method: str, origin: str | None, hosts: list[str]) -> dict[str, str]:
+        """The CORS headers of the answer to a request that may be carried out. Raises OriginNotAllowed."""
+        self.check_origin(method, origin, hosts[0] if hosts else "")
+        return self.cors_headers(origin)
+
     def cors_headers(self, origin: str | None) -> dict[str, str]:
         if origin is None or not self.allows_origin(origin):
             return {}

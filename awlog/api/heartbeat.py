@@ -1,4 +1,4 @@
-"""`/buckets/<id>/heartbeat`: the hot path."""
+"""`/buckets/<id>/heartbeat`: the hot path. Most heartbeats come by `fast_lane.py` and meet this one in `read_heartbeat`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ _payloads: Final = wire.PayloadCache()
 
 async def heartbeat(call: Call) -> web.StreamResponse:
     """Extends the newest event if the data are equal and the gap is at most `pulsetime` seconds, else stores a new one."""
-    body = wire.decode(wire.HEARTBEAT, await call.json_body())
-    event = wire.new_event(body, _payloads)
-    pulsetime_us = _pulsetime_us(call.query.get("pulsetime"))
-    bucket_id = call.params["bucket_id"]
-    beat = SendHeartbeat(bucket_id, event.start_us, event.duration_us, event.payload, pulsetime_us)
+    body = await call.json_body()
+    beat = read_heartbeat(body, call.params["bucket_id"], span_of_pulsetime(call.query.get("pulsetime")))
     return call.json(call.engine.render(await call.engine.submit(beat)))
 
 
-def _pulsetime_us(text: str | None) -> Micros:
+def read_heartbeat(body: bytes, bucket_id: str, pulsetime_us: Micros) -> SendHeartbeat:
+    """The command that a request means. Raises BadRequest."""
+    event = wire.new_event(wire.decode(wire.HEARTBEAT, body), _payloads)
+    return SendHeartbeat(bucket_id, event.start_us, event.duration_us, event.payload, pulsetime_us)
+
+
+def span_of_pulsetime(text: str | None) -> Micros:
+    """Seconds as they stand in the query. Raises BadRequest."""
     if text is None:
         raise BadRequest("`pulsetime` is missing: the longest gap, in seconds, that still merges")
     if _FLOAT.fullmatch(text) is None or math.isinf(seconds := float(text)):

@@ -43,6 +43,7 @@ class ServerConfig(Struct, frozen=True):
     max_query_bytes: int
     max_query_nesting: int
     max_query_periods: int
+    fast_lane: bool
 
 
 # What may stand in the file, whichever command reads it.
@@ -62,6 +63,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "max_query_s": (int, float),
     "cors_origins": (list,),
     "custom_static": (list, dict),
+    "fast_lane": (bool,),
 }
 
 
@@ -89,7 +91,8 @@ def load_file(path: Path, *, testing: bool, known: set[str]) -> dict[str, Any]:
     if unknown:
         raise click.UsageError(f"{path}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
     for name, value in values.items():
-        if not isinstance(value, _KINDS.get(name, (str,))) or isinstance(value, bool):
+        kinds = _KINDS.get(name, (str,))
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise click.UsageError(f"{path}: the value of {name!r} is of the wrong kind")
     pages = values.get("custom_static")
     if isinstance(pages, dict):
@@ -263,6 +266,13 @@ def server_options(command: _F) -> _F:
             envvar="AWLOG_MAX_QUERY_PERIODS",
             help="Most periods of one query.",
         ),
+        click.option(
+            "--fast-lane/--no-fast-lane",
+            default=True,
+            show_default=True,
+            envvar="AWLOG_FAST_LANE",
+            help="Answer plain heartbeats in front of the HTTP library; the answers are the same.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -290,4 +300,5 @@ def server_config(values: dict[str, Any]) -> ServerConfig:
         max_query_bytes=values["max_query_bytes"],
         max_query_nesting=values["max_query_nesting"],
         max_query_periods=values["max_query_periods"],
+        fast_lane=values["fast_lane"],
     )

@@ -24,7 +24,10 @@ from aiohttp import web
 from awlog import __version__, telemetry
 from awlog.api.app import App
 from awlog.api.configuration import ApiSettings
+from awlog.api.fast_lane import FastLane
 from awlog.api.guard import is_loopback
+from awlog.api.in_progress import InProgress
+from awlog.api.recognise import HeaderBlocks
 from awlog.cli.options import ServerConfig, server_config, server_options
 from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
@@ -102,23 +105,24 @@ async def _serve(
     # What was loaded stays for ever: the collector need not walk over it again and again.
     gc.collect()
     gc.freeze()
-    app = App(engine, _api_settings(config, identity))
-    runner = web.ServerRunner(
-        web.Server(
-            app,
-            access_log=None,
-            auto_decompress=False,
-            lingering_time=_LINGER_S,
-            max_line_size=_LINE_BYTES_MAX,
-            max_field_size=_LINE_BYTES_MAX,
-        ),
-        shutdown_timeout=_CLOSE_S,
+    in_progress = InProgress()
+    app = App(engine, _api_settings(config, identity), in_progress)
+    server = web.Server(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        lingering_time=_LINGER_S,
+        max_line_size=_LINE_BYTES_MAX,
+        max_field_size=_LINE_BYTES_MAX,
     )
-    await runner.setup()
+    loop = asyncio.get_running_loop()
+    lane = None
+    if config.fast_lane:
+        blocks = HeaderBlocks(app.guard, body_bytes_max=config.max_body_bytes, now_s=loop.time)
+        lane = FastLane(engine, blocks, in_progress, server)
+        app.on_answered = lane.answered_by_aiohttp
     stopping = _stop_on_signals()
-    sites = [web.SockSite(runner, listening, backlog=_BACKLOG) for listening in sockets]
-    for site in sites:
-        await site.start()
+    listeners = [await loop.create_server(lane or server, sock=each, backlog=_BACKLOG) for each in sockets]
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
     _say_where(config)
     with suppress(TimeoutError):
@@ -127,11 +131,14 @@ async def _serve(
         await engine.start_reader()
         await stopping.wait()
     _log.info("stopping")
-    for site in sites:
-        await site.stop()
+    for listener in listeners:
+        listener.close()
     # First what has begun, then aiohttp's own shutdown: that throws away the rest of a body that is still coming.
-    await app.finish(_FINISH_S)
-    await runner.cleanup()
+    await in_progress.finish(_FINISH_S)
+    if lane is not None:
+        lane.close()
+    server.pre_shutdown()
+    await server.shutdown(_CLOSE_S)
     await engine.close()
     environment.close()
     _log.info("stopped")
@@ -165,6 +172,8 @@ def _listen(config: ServerConfig) -> list[socket.socket]:
             listening = socket.socket(family, socket.SOCK_STREAM)
             if os.name == "posix":
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Its connections inherit this: a peer that vanished without a word is noticed some day.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listening.bind(address)

@@ -56,6 +56,13 @@ SETTINGS = [
         {"flag": "0.5", "environment": "60.0", "file": "2.5", "default": "30.0"},
     ),
     Setting(
+        "fast_lane",
+        ("--no-fast-lane",),
+        ("AWLOG_FAST_LANE", "false"),
+        "fast_lane = false",
+        {"flag": "False", "environment": "False", "file": "False", "default": "True"},
+    ),
+    Setting(
         "cors_origins",
         ("--cors-origin", "https://a", "--cors-origin", "https://b"),
         ("AWLOG_CORS_ORIGINS", "https://c https://d"),

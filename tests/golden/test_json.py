@@ -15,6 +15,7 @@ import pytest
 from aiohttp.test_utils import RawTestServer, TestClient
 
 from awlog.api.app import App
+from awlog.api.in_progress import InProgress
 from awlog.engine.engine import Engine
 from awlog.storage.environment import Environment, create_if_new, prepare_directory
 from tests.api.settings import api_settings
@@ -37,7 +38,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     create_if_new(data_dir)
     environment = Environment(data_dir)
     engine = Engine(environment)
-    opened: Client = TestClient(RawTestServer(App(engine, api_settings())))
+    opened: Client = TestClient(RawTestServer(App(engine, api_settings(), InProgress())))
     try:
         async with opened:
             yield opened

@@ -1,0 +1,354 @@
+"""The fast lane: heartbeats are recognized in front of aiohttp, and answered without it.
+
+    bytes ──▶ request line and header block known? ──▶ body ──▶ engine ──▶ the commit is synced ──▶ answer
+                        │ no                          │ refused
+                        └──────────▶ aiohttp ◀────────┘   with all bytes, as if they had come there first
+
+A connection that only sends heartbeats has no parser, task, future or timer: one object here, and one callback for each
+commit it waits for. Whatever is not exactly a good heartbeat goes to aiohttp whole, so there is one source of error
+answers. Only a write that could not be made durable is answered here with an error, because it must not be tried twice.
+
+A connection lent to aiohttp comes back with its next request, if the one that was lent is answered to its end and nothing
+came behind it: clients ask for the bucket first, then send heartbeats on the same connection for years. Where that cannot
+be told for sure, it stays with aiohttp.
+
+recv    data_received   find two line ends, look up line and block, decode, decide, apply       1 system call
+commit                  shared by all that wait: `engine/committer.py`
+send    _told           the answer's start is ready-made; Date changes once a second            1 system call
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import structlog
+from aiohttp import HttpVersion11, web
+from aiohttp.http import SERVER_SOFTWARE
+
+from awlog.api.failures import refusal
+from awlog.api.heartbeat import read_heartbeat
+from awlog.api.in_progress import InProgress
+from awlog.api.recognise import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_END, HeaderBlocks, Known, Lines
+from awlog.engine.engine import Engine
+from awlog.model.errors import AwlogError, BadRequest, Refused
+
+_log: Final = structlog.get_logger(part="api")
+
+_SWEEP_S: Final = 1.0
+# Sweeps that a request may take to arrive. aiohttp waits for slower ones, with the limits and time-outs of the ordinary way.
+_ARRIVAL_SWEEPS: Final = 2
+# Sweeps without progress, then the connection is closed: of a client that does not read, and of one that says nothing.
+_UNREAD_SWEEPS: Final = 60
+_IDLE_SWEEPS: Final = 3600
+# What may wait behind the request that is being carried out; then the connection is not read on.
+_AHEAD_BYTES_MAX: Final = HEAD_BYTES_MAX + BODY_BYTES_MAX
+_BEGINNING: Final = b"POST /api/0/buckets/"
+
+# Requests after which a connection comes back. Where each line ends with CR LF the first empty line ends the headers,
+# whoever looks, so that the length of the request is known.
+_LENT_HEAD: Final = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS) (?:[^\r\n]+\r\n)+\r\n")
+_LENT_HEAD_BYTES_MAX: Final = 64 << 10
+
+
+class FastLane:
+    """Makes the protocols of accepted connections: the factory for `loop.create_server`. Owns their sweep."""
+
+    def __init__(self, engine: Engine, blocks: HeaderBlocks, in_progress: InProgress, make_handler: web.Server) -> None:
+        """`make_handler`: the server that takes what is not for the lane; its App reports to `answered_by_aiohttp`."""
+        self.engine = engine
+        self.blocks = blocks
+        self.lines = Lines()
+        self.in_progress = in_progress
+        self.make_handler = make_handler
+        self.answered_count = 0
+        self.handed_over_count = 0
+        self.lent: dict[web.RequestHandler, _Connection] = {}
+        self._connections: set[_Connection] = set()
+        self._loop = asyncio.get_running_loop()
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._tail_second = 0
+        self._tail = b""
+
+    def __call__(self) -> asyncio.Protocol:
+        return _Connection(self)
+
+    def add(self, connection: _Connection) -> None:
+        self._connections.add(connection)
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def remove(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
+
+    def answer_tail(self) -> bytes:
+        """The headers that every answer ends with, as aiohttp writes them."""
+        second = int(time.time())
+        if second != self._tail_second:
+            self._tail_second = second
+            self._tail = f"\r\nDate: {formatdate(second, usegmt=True)}\r\nServer: {SERVER_SOFTWARE}\r\n".encode()
+        return self._tail
+
+    def answered_by_aiohttp(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """The answer has been written to its end."""
+        connection = self.lent.get(request.protocol)
+        if connection is not None:
+            connection.take_back(request, response)
+
+    def close(self) -> None:
+        """Closes all connections that are in the lane, and ends the sweep."""
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        for connection in list(self._connections):
+            connection.close()
+        _log.info("fast lane", answered=self.answered_count, handed_over=self.handed_over_count)
+
+    def _sweep(self) -> None:
+        """Once a second while there is something to watch: the one timer of all connections."""
+        self.blocks.forget_old()
+        for connection in list(self._connections):
+            connection.tick()
+        watching = self._connections or len(self.blocks)
+        self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep) if watching else None
+
+
+class _Connection(asyncio.Protocol):
+    """One connection. At any time it does one of these:
+
+    idle       nothing received that is not answered
+    arriving   a part of a heartbeat has come: `_received`, and `_wanted_bytes` if its headers are judged
+    waiting    the request at the beginning of `_received` is being carried out: `_known` is its header block
+    lent       aiohttp has it: what comes is passed on, and `_lent_bytes` counted
+    """
+
+    __slots__ = (
+        "_can_write",
+        "_handler",
+        "_has_paused_reading",
+        "_known",
+        "_lane",
+        "_lent_bytes",
+        "_lent_head",
+        "_received",
+        "_sweeps",
+        "_transport",
+        "_wanted_bytes",
+    )
+
+    def __init__(self, lane: FastLane) -> None:
+        self._lane = lane
+        self._transport: asyncio.Transport | None = None
+        self._received = b""
+        self._wanted_bytes = 0
+        self._known: Known | None = None
+        self._handler: web.RequestHandler | None = None
+        self._lent_head = b""
+        self._lent_bytes = 0
+        self._can_write = True
+        self._has_paused_reading = False
+        self._sweeps = 0  # since the state became what it is
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._lane.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._lane.remove(self)
+        if self._wanted_bytes:
+            self._end_request()
+        self._received = b""
+        if self._handler is not None:
+            self._lane.lent.pop(self._handler, None)
+            self._handler.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._lent_bytes:
+            self._pass_on(data)
+            return
+        if self._received:
+            self._received += data
+        else:
+            self._received = data
+            self._sweeps = 0
+        if self._known is None:
+            self._serve()
+        elif len(self._received) > _AHEAD_BYTES_MAX and not self._has_paused_reading:
+            self._pause_reading()
+
+    def pause_writing(self) -> None:
+        self._can_write = False
+        self._sweeps = 0
+        if self._handler is not None:
+            self._handler.pause_writing()
+        if not self._lent_bytes and not self._has_paused_reading:
+            self._pause_reading()
+
+    def resume_writing(self) -> None:
+        self._can_write = True
+        if self._handler is not None:
+            self._handler.resume_writing()
+        if not self._lent_bytes:
+            self._go_on()
+
+    # What the lane does
+
+    def tick(self) -> None:
+        """Once a second."""
+        self._sweeps += 1
+        if self._lent_bytes or self._known is not None or self._transport is None:
+            return
+        if not self._can_write:
+            if self._sweeps > _UNREAD_SWEEPS:
+                self._transport.abort()
+        elif self._received:
+            if self._sweeps > _ARRIVAL_SWEEPS:
+                self._hand_over()
+        elif self._sweeps > _IDLE_SWEEPS:
+            self._transport.close()
+
+    def close(self) -> None:
+        if self._transport is not None and not self._lent_bytes:
+            self._transport.close()
+
+    def _serve(self) -> None:
+        """Begins the request that `_received` begins with, as far as it is there."""
+        received = self._received
+        if not received or len(received) < self._wanted_bytes or self._known is not None or not self._can_write:
+            return
+        lane = self._lane
+        line_end = received.find(b"\r\n")
+        head_end = received.find(HEADERS_END, line_end, HEAD_BYTES_MAX)
+        if head_end < 0:
+            if len(received) >= HEAD_BYTES_MAX or not received.startswith(_BEGINNING[: len(received)]):
+                self._hand_over()
+            return
+        head_end += len(HEADERS_END)
+        line = received[:line_end]
+        target = lane.lines.find(line)
+        known = None if target is None else lane.blocks.find(line, received[line_end:head_end])
+        if target is None or known is None:
+            self._hand_over()
+            return
+        if not self._wanted_bytes:
+            lane.in_progress.begin()
+        self._wanted_bytes = end = head_end + known.body_bytes
+        if len(received) < end:
+            return
+        try:
+            beat = read_heartbeat(received[head_end:end], target.bucket_id, target.pulsetime_us)
+        except BadRequest:
+            self._hand_over()
+            return
+        self._known = known
+        try:
+            lane.engine.send(beat, self._told)
+        except Exception:  # noqa: BLE001 - nothing was kept of it: aiohttp's way meets the same and knows what to say
+            self._hand_over()
+
+    def _told(self, outcome: Any) -> None:
+        """The outcome of the request that is being carried out, which is durable now."""
+        lane, transport, known = self._lane, self._transport, self._known
+        if transport is None or known is None:
+            return  # the client is gone
+        if isinstance(outcome, Refused):  # nothing was done: aiohttp's way asks again, and says why not
+            self._hand_over()
+            return
+        if isinstance(outcome, AwlogError):
+            number, body = refusal(outcome)
+            status = f"{number} {HTTPStatus(number).phrase}".encode()
+        else:
+            status, body = b"200 OK", lane.engine.render(outcome)
+        closes = lane.in_progress.stopping
+        end = b"Connection: close\r\n\r\n" if closes else b"\r\n"
+        transport.write(
+            b"HTTP/1.1 %b%b%d%b%b%b" % (status, known.answer_headers, len(body), lane.answer_tail(), end, body)
+        )
+        lane.answered_count += 1
+        self._received = self._received[self._wanted_bytes :]
+        self._end_request()
+        if closes:
+            transport.close()
+        elif self._received or self._has_paused_reading:
+            self._sweeps = 0
+            # Not at once: others have their turn, and no pipeline is as deep as the stack.
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _end_request(self) -> None:
+        self._known = None
+        self._wanted_bytes = 0
+        self._lane.in_progress.end()
+
+    def _go_on(self) -> None:
+        if self._lent_bytes or self._transport is None:
+            return
+        if self._has_paused_reading and self._can_write and len(self._received) <= _AHEAD_BYTES_MAX:
+            self._resume_reading()
+        self._serve()
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._has_paused_reading = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._has_paused_reading = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # To aiohttp and back
+
+    def _hand_over(self) -> None:
+        """Gives all that was received and not answered to aiohttp, and what comes from now on."""
+        lane, transport = self._lane, self._transport
+        assert transport is not None, "a connection that is lost has nothing to hand over"
+        lane.handed_over_count += 1
+        received, self._received = self._received, b""
+        if self._handler is None:
+            self._handler = lane.make_handler()
+            self._handler.connection_made(transport)
+            if not self._can_write:
+                self._handler.pause_writing()
+        lane.lent[self._handler] = self
+        if self._has_paused_reading:
+            self._resume_reading()
+        self._pass_on(received)
+        if self._wanted_bytes:
+            self._end_request()
+
+    def _pass_on(self, data: bytes) -> None:
+        assert self._handler is not None, "lent to somebody"
+        self._lent_bytes += len(data)
+        if len(self._lent_head) <= _LENT_HEAD_BYTES_MAX and HEADERS_END not in self._lent_head:
+            self._lent_head += data
+        self._handler.data_received(data)
+
+    def take_back(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """The answer of aiohttp is written. Its handler stays, idle, for the next request that is not for the lane."""
+        handler, transport = self._handler, self._transport
+        assert handler is not None, "lent to somebody"
+        assert transport is not None, "a lost connection is lent to nobody"
+        del self._lane.lent[handler]
+        head = _LENT_HEAD.match(self._lent_head)
+        answered = (
+            head is not None
+            and request.version == HttpVersion11
+            and "Transfer-Encoding" not in request.headers
+            and "Upgrade" not in request.headers
+            and self._lent_bytes == head.end() + (request.content_length or 0)
+            and response.keep_alive
+            and transport.is_reading()
+        )
+        if answered:
+            self._lent_bytes, self._lent_head, self._sweeps = 0, b"", 0
+            # The handler would close the connection an hour after its last request; when it has gone to rest it need not.
+            asyncio.get_running_loop().call_later(_SWEEP_S, handler.keep_alive, False)
+        else:
+            self._lane.remove(self)
+            transport.set_protocol(handler)
