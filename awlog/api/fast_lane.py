@@ -80,7 +80,7 @@ class FastLane:
     def add(self, connection: _Connection) -> None:
         self._connections.add(connection)
         if self._sweep_timer is None:
-            self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep)
+            self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep_again)
 
     def remove(self, connection: _Connection) -> None:
         self._connections.discard(connection)
@@ -107,13 +107,17 @@ class FastLane:
             connection.close()
         _log.info("fast lane", answered=self.answered_count, handed_over=self.handed_over_count)
 
-    def _sweep(self) -> None:
-        """Once a second while there is something to watch: the one timer of all connections."""
+    def sweep(self) -> None:
+        """Looks at all connections and known blocks; once a second."""
         self.blocks.forget_old()
         for connection in list(self._connections):
             connection.tick()
+
+    def _sweep_again(self) -> None:
+        """The one timer of all connections, while there is something to watch."""
+        self.sweep()
         watching = self._connections or len(self.blocks)
-        self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep) if watching else None
+        self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep_again) if watching else None
 
 
 class _Connection(asyncio.Protocol):

@@ -13,17 +13,17 @@ from tests.server import Server
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server in testing mode."""
-    with Server(tmp_path_factory.mktemp("contract") / "data") as running:
+@pytest.fixture(scope="session", params=[(), ("--no-fast-lane",)], ids=["fast lane", "aiohttp alone"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server in testing mode; every test that asks it runs against both ways in."""
+    with Server(tmp_path_factory.mktemp("contract") / "data", *request.param) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
-def desk_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="session", params=[(), ("--no-fast-lane",)], ids=["fast lane", "aiohttp alone"])
+def desk_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server outside testing mode, as people run it."""
-    with Server(tmp_path_factory.mktemp("desk") / "data", testing=False) as running:
+    with Server(tmp_path_factory.mktemp("desk") / "data", *request.param, testing=False) as running:
         yield running
 
 
