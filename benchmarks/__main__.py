@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run, compare, plot."""
+"""`python -m benchmarks`: run, compare, floor, plot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from benchmarks import (
 from benchmarks.document import Document, Group
 from benchmarks.peer_environment import python_of_peer
 from benchmarks.progress import say
-from benchmarks.servers import Awlog, AwServer, CannotMeasure, Contestant, Elsewhere
+from benchmarks.servers import Awlog, AwServer, CannotMeasure, Contestant, Elsewhere, Floor
 from benchmarks.settings import FULL, QUICK, Settings
 
 WORKLOADS: Final = ("heartbeat", "growth", "footprint", "query", "isolation")
@@ -38,6 +38,7 @@ _EPILOG: Final = """\
 examples:
   python -m benchmarks                                  awlog against aw-server from PyPI: about 15 minutes
   python -m benchmarks run --quick                      awlog alone, within a minute
+  python -m benchmarks floor                            heartbeats, and the least that they can cost on this machine
   python -m benchmarks compare --only query,isolation   the desktop query, and heartbeats beside it
   python -m benchmarks compare --peer http://127.0.0.1:5600#pid=4711 --only heartbeat
   python -m benchmarks plot benchmarks/out/result.json
@@ -63,13 +64,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,compare,plot}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,compare,floor,plot}")
     run = commands.add_parser("run", help="measure awlog alone")
     compare = commands.add_parser("compare", help="measure awlog and a peer in alternation, with ratios")
-    for command in (run, compare):
+    floor = commands.add_parser("floor", help="measure the heartbeats of awlog and the least that they can cost here")
+    for command in (run, compare, floor):
         command.epilog = _EPILOG
         command.formatter_class = argparse.RawDescriptionHelpFormatter
         _add_measuring(command)
+    for command in (run, compare):
+        command.add_argument("--only", metavar="NAMES", help=f"some of {','.join(WORKLOADS)}, with commas; default all")
+    floor.set_defaults(only="heartbeat")
     compare.add_argument(
         "--peer",
         default="aw-server",
@@ -86,7 +91,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_measuring(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quick", action="store_true", help="end within a minute: fewer, shorter, smaller")
-    command.add_argument("--only", metavar="NAMES", help=f"some of {','.join(WORKLOADS)}, with commas; default all")
     command.add_argument(
         "--rounds", type=_positive_int, metavar="N", help=f"default {FULL.rounds}, quick {QUICK.rounds}"
     )
@@ -157,9 +161,8 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         isolation=None,
     )
     if "heartbeat" in names:
-        result["heartbeat"] = document.timed(
-            groups, "heartbeat", scratch, lambda: heartbeat.measure(contestants, settings)
-        )
+        beside = [*contestants, Floor(scratch)]
+        result["heartbeat"] = document.timed(groups, "heartbeat", scratch, lambda: heartbeat.measure(beside, settings))
     if "growth" in names or "footprint" in names:
         store = document.timed(
             groups,

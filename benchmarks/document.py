@@ -18,7 +18,7 @@ from benchmarks.query import Query
 from benchmarks.servers import CannotMeasure
 from benchmarks.weather import Weather
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 T = TypeVar("T")
 
 

@@ -15,7 +15,7 @@ from benchmarks.load import OpenOrder
 from benchmarks.load_process import LoadProcess
 from benchmarks.progress import say
 from benchmarks.rest import Address, delete_bucket
-from benchmarks.servers import CannotMeasure, Contestant, Elsewhere, Running
+from benchmarks.servers import Awlog, CannotMeasure, Contestant, Elsewhere, Floor, Running
 from benchmarks.settings import Settings
 from benchmarks.slices import Measured, Side, Summary
 
@@ -36,14 +36,13 @@ class Case(TypedDict):
     kind: Kind
     connections: int
     servers: dict[str, Result]
-    ratios: dict[Metric, Ratio]  # how many times better the first server is than the second; empty without a second
+    ratios: dict[Metric, Ratio]  # how many times better awlog is than the peer; empty without a peer
+    over_floor: dict[Metric, Ratio]  # awlog's value / the floor's
 
 
 def measure(contestants: Sequence[Contestant], settings: Settings) -> list[Case]:
     return [
-        _case(contestants, kind, connections, settings)
-        for kind in settings.kinds
-        for connections in settings.connections
+        _case(contestants, kind, connections, settings) for kind, numbers in settings.cases for connections in numbers
     ]
 
 
@@ -63,16 +62,25 @@ def _case(contestants: Sequence[Contestant], kind: Kind, connections: int, setti
         )
         for side in sides:
             results[side.name] = _checked(side, measured[side.name])
-    return Case(kind=kind, connections=connections, servers=results, ratios=_ratios(contestants, results))
+    peers = [each.name for each in contestants if not isinstance(each, (Awlog, Floor))]
+    ratios: dict[Metric, Ratio] = {}
+    if peers:
+        quotients = _over(results, Awlog.name, peers[0])
+        # A rate is better when higher, the others when lower.
+        turned = _over(results, peers[0], Awlog.name)
+        ratios = {metric: quotients[metric] if metric == "rate" else turned[metric] for metric in quotients}
+    over_floor = _over(results, Awlog.name, Floor.name)
+    return Case(kind=kind, connections=connections, servers=results, ratios=ratios, over_floor=over_floor)
 
 
 def _side(stack: ExitStack, contestant: Contestant, kind: Kind, connections: int, seed: int) -> Side:
     server = contestant.start()
     stack.callback(server.stop)
     run = uuid4().hex[:8]  # a server that is not started afresh keeps what earlier runs left
-    buckets = [f"awlog-benchmark-{run}-{number}" for number in range(connections)]
+    numbers = range(connections) if kind != "one bucket" else [0] * connections
+    buckets = [f"awlog-benchmark-{run}-{number}" for number in numbers]
     if isinstance(contestant, Elsewhere):
-        stack.callback(_delete, server.address, buckets)
+        stack.callback(_delete, server.address, sorted(set(buckets)))
     return Side(contestant.name, server, stack.enter_context(_load(server, buckets, kind, seed)))
 
 
@@ -96,19 +104,17 @@ def _without_figures(reason: str) -> Result:
     return Result(slices=[], summary=None, checked_events=0, not_available=reason)
 
 
-def _ratios(contestants: Sequence[Contestant], results: dict[str, Result]) -> dict[Metric, Ratio]:
-    if len(contestants) < 2:
+def _over(results: dict[str, Result], over: str, under: str) -> dict[Metric, Ratio]:
+    """The one's values / the other's, round by round; empty if one of them has none."""
+    if any(name not in results or results[name]["summary"] is None for name in (over, under)):
         return {}
-    first, second = (results[contestant.name] for contestant in contestants[:2])
-    if first["summary"] is None or second["summary"] is None:
-        return {}
-    ratios: dict[Metric, Ratio] = {}
-    for metric in METRICS:
-        ours = [value(each, metric) for each in first["slices"]]
-        theirs = [value(each, metric) for each in second["slices"]]
-        # A rate is better when higher, the others when lower.
-        ratios[metric] = ratio(ours, theirs) if metric == "rate" else ratio(theirs, ours)
-    return ratios
+    return {
+        metric: ratio(
+            [value(each, metric) for each in results[over]["slices"]],
+            [value(each, metric) for each in results[under]["slices"]],
+        )
+        for metric in METRICS
+    }
 
 
 def value(measured: Measured, metric: Metric) -> float:

@@ -2,7 +2,7 @@
 
 Driven through its standard input by `load_process`: one JSON order per line, one JSON answer per line.
 
-open     create one bucket for each connection                            -> {}
+open     create the buckets                                               -> {}
 run      beats for so many seconds; what is unanswered then is waited for -> a Slice
 check    read every bucket, compare with what was acknowledged            -> {"checked": events, "wrong": texts}
 
@@ -23,7 +23,7 @@ import sys
 import time
 from typing import Any, Final, TypedDict, cast
 
-from benchmarks.beats import PULSETIME_S, BeatStream, Kind, payloads
+from benchmarks.beats import BeatStream, Kind, SharedBeatStream, SharedClock, Stream, payloads
 from benchmarks.figures import QUANTILES, quantile
 from benchmarks.generator import BUCKET_TYPES
 from benchmarks.rest import Address, bucket_path, create_bucket, get
@@ -40,7 +40,7 @@ _CLOSE: Final = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 class OpenOrder(TypedDict):
     host: str
     port: int
-    buckets: list[str]
+    buckets: list[str]  # one for each connection, the same ones if they share it
     kind: Kind
     first_ms: int
     seed: int
@@ -85,11 +85,13 @@ class _Sockets:
 class _Connection:
     """One socket, its bucket, and at most one request under way."""
 
-    def __init__(self, sockets: _Sockets, address: Address, bucket: str, stream: BeatStream) -> None:
+    def __init__(self, sockets: _Sockets, address: Address, bucket: str, stream: Stream, *, stock: bool) -> None:
+        """`stock`: a connection for each heartbeat, headers and body in two packets."""
         self.sockets = sockets
         self.address = address
         self.bucket = bucket
         self.stream = stream
+        self.stock = stock
         self.socket: socket.socket | None = None
         self.sent_ns = 0
         self.busy = False
@@ -97,7 +99,7 @@ class _Connection:
         self.connect_count = 0
         self._received = b""
         self._request_start = (
-            f"POST {bucket_path(bucket)}/heartbeat?pulsetime={PULSETIME_S} HTTP/1.1\r\n"
+            f"POST {bucket_path(bucket)}/heartbeat?pulsetime={stream.pulsetime_s} HTTP/1.1\r\n"
             f"Host: {address}\r\nUser-Agent: awlog-benchmarks\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\n"
             "Connection: keep-alive\r\nContent-Type: application/json\r\ncharset: utf-8\r\nContent-Length: "
         ).encode()
@@ -135,10 +137,11 @@ class _Connection:
         if len(received) < head_bytes + length:
             return None
         self._received = b""
+        status = int(received[9:12])
         self.busy = False
-        if close:
+        if close or self.stock:
             self.close()
-        return int(received[9:12])
+        return status
 
     def close(self) -> None:
         self._received = b""
@@ -148,17 +151,17 @@ class _Connection:
             self.socket = None
 
     def acknowledge(self) -> None:
-        self.stream.acknowledged_count += 1
+        self.stream.acknowledge()
         self.undecided = False
 
     def write(self) -> None:
         """The heartbeat that is due, connecting first if there is no connection."""
         self.busy = True
         body = self.stream.next_body()
-        request = self._request_start + b"%d\r\n\r\n%b" % (len(body), body)
+        head = self._request_start + b"%d\r\n\r\n" % len(body)
         if self.socket is not None:
             try:
-                self.socket.send(request)  # far smaller than the socket's buffer: taken whole
+                self.socket.send(head + body)  # far smaller than the socket's buffer: taken whole
                 return
             except ConnectionError:
                 self.close()
@@ -168,7 +171,11 @@ class _Connection:
         self.socket = connected
         self.connect_count += 1
         self.sockets.add(connected, self)
-        connected.send(request)
+        if self.stock:
+            connected.send(head)
+            connected.send(body)
+        else:
+            connected.send(head + body)
 
 
 _heads: dict[bytes, tuple[int, bool]] = {}
@@ -195,11 +202,15 @@ class Load:
         self.first_ms = order["first_ms"]
         self.sockets = _Sockets()
         data = payloads(order["seed"])
+        kind, shared = order["kind"], SharedClock(data[0], order["first_ms"])
         self.connections = []
-        for bucket in order["buckets"]:
+        for bucket in dict.fromkeys(order["buckets"]):
             create_bucket(self.address, bucket, BUCKET_TYPES["window"])
-            stream = BeatStream(data, order["kind"], order["first_ms"])
-            self.connections.append(_Connection(self.sockets, self.address, bucket, stream))
+        for bucket in order["buckets"]:
+            stream = SharedBeatStream(shared) if kind == "one bucket" else BeatStream(data, kind, order["first_ms"])
+            self.connections.append(
+                _Connection(self.sockets, self.address, bucket, stream, stock=kind == "stock client")
+            )
 
     def run(self, seconds: float) -> Slice:
         late = refused = 0
@@ -260,7 +271,7 @@ class Load:
         checked = 0
         wrong = []
         start = iso(self.first_ms).decode().replace("+", "%2B")
-        for connection in self.connections:
+        for connection in {each.bucket: each for each in self.connections}.values():
             path = f"{bucket_path(connection.bucket)}/events"
             events = get(self.address, f"{path}?start={start}&limit=-1")
             stored = sorted((ms(event["timestamp"]), round(event["duration"] * 1000)) for event in events)

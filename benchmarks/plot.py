@@ -13,17 +13,24 @@ from benchmarks.growth import PLACES, Growth
 from benchmarks.heartbeat import Case
 from benchmarks.isolation import STATES, Isolation
 from benchmarks.query import Query
+from benchmarks.servers import Floor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# awlog first, then the peer; told apart by their markers too.
-_COLOURS: Final = ("#0b62c4", "#bc4c00")
-_MARKERS: Final = ("o", "s")
+# Told apart by their markers too.
+_COLOURS: Final = ("#0b62c4", "#bc4c00", "#6e7781")
+_MARKERS: Final = ("o", "s", "^")
+_FLOOR_LOOK: Final = 2
 _INK: Final = "#24292f"
 _FAINT: Final = "#d0d7de"
-_WORKLOAD: Final = {"merging": "merging: new data every 20th", "inserting": "inserting: new data every time"}
+_WORKLOAD: Final = {
+    "merging": "merging: new data every 20th",
+    "inserting": "inserting: new data every time",
+    "stock client": "stock client: a connection for each",
+    "one bucket": "all into one bucket",
+}
 _PANELS: Final[dict[heartbeat.Metric, str]] = {
     "rate": "heartbeats per second",
     "p99": "p99 latency, ms",
@@ -112,7 +119,11 @@ def _draw_heartbeat(result: Document, cases: Sequence[Case]) -> Figure:
     handles, labels = grid[0][0].get_legend_handles_labels()
     versions = {server["name"]: f"{server['name']} {server['version']}" for server in result["servers"]}
     figure.legend(
-        handles, [versions[name] for name in labels], loc="outside upper left", ncols=len(labels), frameon=False
+        handles,
+        [versions.get(name, name) for name in labels],
+        loc="outside upper left",
+        ncols=len(labels),
+        frameon=False,
     )
     figure.supxlabel(f"medians of slices, lines: lowest to highest; {_circumstances(result)}", fontsize=8)
     return figure
@@ -131,8 +142,9 @@ def _draw_lines(axes: Axes, cases: Sequence[Case], metric: heartbeat.Metric) -> 
             lowest.append(min(values))
             middle.append(median(values))
             highest.append(max(values))
-        look: dict[str, Any] = {"color": _COLOURS[index % 2], "linewidth": 1.8}
-        axes.plot(at, middle, marker=_MARKERS[index % 2], label=server, **look)
+        which = _FLOOR_LOOK if server == Floor.name else index
+        look: dict[str, Any] = {"color": _COLOURS[which], "linewidth": 1.8}
+        axes.plot(at, middle, marker=_MARKERS[which], label=server, **look)
         axes.vlines(at, lowest, highest, **look)
         if index == 0:
             # Away from the other server's line, beyond the slices.

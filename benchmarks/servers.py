@@ -152,6 +152,26 @@ class Awlog:
         return json.loads(done.stdout) if done.returncode == 0 else None
 
 
+class Floor:
+    """The least that a durable heartbeat costs on this machine: see `benchmarks/floor.py`. Takes heartbeats, no more."""
+
+    name = "floor"
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+
+    def about(self) -> About:
+        packages = _versions(sys.executable, ["lmdb", "msgspec", "uvloop"])
+        return About(self.name, "", "group commit as awlog's; no access rules, limits, history or reads", packages)
+
+    def start(self) -> Running:
+        home = Path(tempfile.mkdtemp(prefix="floor-", dir=self._scratch))
+        data_dir(home).mkdir()
+        address = free_address()
+        command = [sys.executable, "-m", "benchmarks.floor", str(address.port), str(data_dir(home))]
+        return _InScratch(OwnProcess(command, address, home), home)
+
+
 class AwServer:
     """The `aw-server` package, run by `python`, which has it installed. Without --testing, which slows it down."""
 

@@ -25,8 +25,7 @@ class Settings:
     rounds: int
     slice_s: float
     warm_up_s: float
-    connections: tuple[int, ...]
-    kinds: tuple[Kind, ...]
+    cases: tuple[tuple[Kind, tuple[int, ...]], ...]  # of heartbeat: what is sent, on how many connections
     bucket_events: int  # of the large bucket in growth and footprint
     reads: int  # timed answers for each latency of footprint
     starts: int
@@ -43,8 +42,12 @@ FULL: Final = Settings(
     rounds=5,
     slice_s=2.0,  # the slowest case so far has latencies of 1.5 s
     warm_up_s=0.5,
-    connections=(1, 16, 64),
-    kinds=("merging", "inserting"),
+    cases=(
+        ("merging", (1, 16, 64, 256)),
+        ("inserting", (1, 16, 64)),
+        ("stock client", (16,)),
+        ("one bucket", (64,)),
+    ),
     bucket_events=1_000_000,
     reads=500,
     starts=5,
@@ -59,8 +62,7 @@ QUICK: Final = Settings(
     rounds=3,
     slice_s=0.5,
     warm_up_s=0.1,
-    connections=(1, 16, 64),
-    kinds=("merging",),
+    cases=(("merging", (1, 16, 64)), ("stock client", (16,)), ("one bucket", (16,))),
     bucket_events=100_000,
     reads=100,
     starts=3,

@@ -27,7 +27,13 @@ _HEARTBEAT_COLUMNS: Final = (
     "n",
 )
 _RATIOS: Final[dict[Metric, str]] = {"rate": "x the rate", "p99": "x less p99", "cpu": "x less CPU"}
-_WORKLOAD: Final = {"merging": "new data every 20th", "inserting": "new data every time"}
+_OVER_FLOOR: Final[dict[Metric, str]] = {"rate": "/ floor's rate", "cpu": "/ floor's CPU"}
+_WORKLOAD: Final = {
+    "merging": "new data every 20th",
+    "inserting": "new data every time",
+    "stock client": "as merging, each on a new connection and in two packets",
+    "one bucket": "all into the same bucket, never new data",
+}
 # Above this the load client is what was measured.
 _CLIENT_CORES_MAX: Final = 0.9
 _STATEMENTS_SHOWN: Final = 4
@@ -85,6 +91,10 @@ def _case_rows(case: Case) -> Iterator[tuple[str, ...]]:
             yield (str(case["connections"]), name, *_summary_cells(summary), str(summary["n"]))
     for metric, label in _RATIOS.items():
         found = case["ratios"].get(metric)
+        if found is not None and found["n"]:
+            yield (str(case["connections"]), label, _ratio(found))
+    for metric, label in _OVER_FLOOR.items():
+        found = case["over_floor"].get(metric)
         if found is not None and found["n"]:
             yield (str(case["connections"]), label, _ratio(found))
 
