@@ -12,7 +12,7 @@ from awlog.api import wire
 from awlog.api.call import Call
 from awlog.model.commands import SendHeartbeat
 from awlog.model.errors import BadRequest
-from awlog.model.times import Micros, span_from_seconds
+from awlog.model.times import Micros, duration_from_seconds, parse_timestamp, span_from_seconds
 
 _FLOAT: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 
@@ -29,8 +29,10 @@ async def heartbeat(call: Call) -> web.StreamResponse:
 
 def read_heartbeat(body: bytes, bucket_id: str, pulsetime_us: Micros) -> SendHeartbeat:
     """The command that a request means. Raises BadRequest."""
-    event = wire.new_event(wire.decode(wire.HEARTBEAT, body), _payloads)
-    return SendHeartbeat(bucket_id, event.start_us, event.duration_us, event.payload, pulsetime_us)
+    beat = wire.decode(wire.HEARTBEAT, body)
+    start_us = parse_timestamp(beat.timestamp)
+    duration_us = duration_from_seconds(beat.duration, start_us)
+    return SendHeartbeat(bucket_id, start_us, duration_us, _payloads.payload(beat.data), pulsetime_us)
 
 
 def span_of_pulsetime(text: str | None) -> Micros:

@@ -36,7 +36,7 @@ from awlog.model.event import BucketNumber, seq_in_bucket
 from awlog.model.facts import RecordsSealed
 from awlog.model.page import Page
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
-from awlog.query.render import render_event, render_events
+from awlog.query.render import AnswerStarts, render_event, render_events
 from awlog.storage.environment import READERS_MAX, Environment
 from awlog.storage.recovery import recover
 from awlog.storage.segment_cache import SegmentCache
@@ -93,6 +93,7 @@ class Engine:
         self._open_writer = open_writer
         self._writer = open_writer(environment)
         self._cache = SegmentCache(cache_bytes)
+        self._answer_starts = AnswerStarts()
         self._staged = State()
         self._durable = State()
         self._durable_txn_id = 0
@@ -273,7 +274,7 @@ class Engine:
     def render(self, stored: Stored) -> bytes:
         """The answer to a command that wrote events: JSON events joined by commas, without brackets."""
         if len(stored.events) == 1:
-            return render_event(stored.bucket_number, stored.events[0])
+            return self._answer_starts.render(stored.bucket_number, stored.events[0])
         return render_events(columns_of(stored.events), stored.bucket_number) if stored.events else b""
 
     async def event_json(self, bucket_id: str, wire_id: int) -> bytes:

@@ -6,9 +6,10 @@ The answer becomes true, and is given, when the facts are durable.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 import msgspec
+from msgspec import Struct
 
 from awlog.log.apply import youngest_but_the_tail
 from awlog.log.sealing import moved, seal_new
@@ -49,14 +50,14 @@ from awlog.model.payload import with_field
 BULK_EVENTS = 2 * SEGMENT_EVENTS
 
 
-class Stored(NamedTuple):
+class Stored(Struct, frozen=True):
     """The answer to a command that writes events: as they are stored, in the order given."""
 
     bucket_number: BucketNumber
     events: list[Event]
 
 
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True):
     """What happens, in order, and what the client is told when it is durable."""
 
     facts: list[Fact]

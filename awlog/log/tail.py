@@ -11,10 +11,11 @@ def merged_duration_us(tail: Event, beat: SendHeartbeat) -> Micros | None:
     """The tail record's new duration if `beat` continues it, else None. Pure, O(1)."""
     if beat.payload != tail.payload:
         return None
-    if not tail.start_us <= beat.start_us <= tail.end_us + beat.pulsetime_us:
+    after_us = beat.start_us - tail.start_us
+    if not 0 <= after_us <= tail.duration_us + beat.pulsetime_us:
         return None
     # A beat that ends earlier never takes time back.
-    return max(tail.duration_us, Micros(beat.end_us - tail.start_us))
+    return max(tail.duration_us, Micros(after_us + beat.duration_us))
 
 
 def covers(event: Event, beat: SendHeartbeat) -> bool:

@@ -23,14 +23,39 @@ _encode: Final = msgspec.json.Encoder().encode
 _EXACT_MAX: Final = 1 << 53
 
 
+class AnswerStarts:
+    """Renders the tail records of buckets again and again: all but the duration is ready-made."""
+
+    # Some hundred bytes each. More buckets than these are not written to at one time.
+    _ENTRIES_MAX: Final = 4096
+
+    def __init__(self) -> None:
+        self._ready: dict[BucketNumber, tuple[Event, bytes, bytes]] = {}
+
+    def render(self, bucket_number: BucketNumber, event: Event) -> bytes:
+        """As `render_event`. 0.8 µs if the last event of this bucket was the same but for its duration."""
+        ready = self._ready.get(bucket_number)
+        if ready is not None:
+            last, start, end = ready
+            if last.seq == event.seq and last.start_us == event.start_us and last.payload == event.payload:
+                return b"%b%b%b" % (start, _encode(seconds_from_us(event.duration_us)), end)
+        elif len(self._ready) >= self._ENTRIES_MAX:
+            self._ready.clear()
+        start, end = _around_duration(bucket_number, event)
+        self._ready[bucket_number] = event, start, end
+        return b"%b%b%b" % (start, _encode(seconds_from_us(event.duration_us)), end)
+
+
 def render_event(bucket_number: BucketNumber, event: Event) -> bytes:
     """One event on the wire. About 2 µs."""
-    return b'{"id":%d,"timestamp":"%b","duration":%b,"data":%b}' % (
-        event_id(bucket_number, event.seq),
-        format_timestamp(event.start_us).encode(),
-        _encode(seconds_from_us(event.duration_us)),
-        event.payload,
-    )
+    start, end = _around_duration(bucket_number, event)
+    return b"%b%b%b" % (start, _encode(seconds_from_us(event.duration_us)), end)
+
+
+def _around_duration(bucket_number: BucketNumber, event: Event) -> tuple[bytes, bytes]:
+    timestamp = format_timestamp(event.start_us).encode()
+    start = b'{"id":%d,"timestamp":"%b","duration":' % (event_id(bucket_number, event.seq), timestamp)
+    return start, b',"data":%b}' % event.payload
 
 
 def render_events(columns: Columns, bucket_number: BucketNumber | None) -> bytes:

@@ -355,3 +355,21 @@ def test_a_span_however_large_reaches_over_all_time_and_never_overflows(seconds:
     assert TIME_MIN_US + span_us >= TIME_MAX_US
     assert TIME_MAX_US + span_us < 1 << 63
     assert span_from_seconds(-seconds) == Micros(-span_us)
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.integers(0, 31), st.sampled_from("0129+-:.,TtZz W_\u0663\uff11é"))
+def test_the_form_that_clients_write_is_read_as_any_other(moment: datetime, place: int, char: str) -> None:
+    """It has a way of its own. With a character exchanged it means what it means with another offset, or nothing."""
+    usual = moment.isoformat(timespec="microseconds")
+    assert parse_timestamp(usual) == (moment - EPOCH) // timedelta(microseconds=1)
+    spoilt = usual[:place] + char + usual[place + 1 :]
+    assert parsed_or_none(spoilt) == parsed_or_none(
+        spoilt.removesuffix("+00:00") + "Z" if spoilt.endswith("+00:00") else spoilt
+    )
+
+
+def parsed_or_none(text: str) -> int | None:
+    try:
+        return parse_timestamp(text)
+    except BadRequest:
+        return None

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from awlog.log.columns import columns_of
-from awlog.model.event import BUCKET_NUMBER_MAX, SEQ_MAX, BucketNumber, Event, event_id
+from awlog.model.event import BUCKET_NUMBER_MAX, SEQ_MAX, BucketNumber, Event, Payload, Seq, event_id
 from awlog.model.payload import canonical_object
-from awlog.model.times import TIME_MAX_US, TIME_MIN_US, format_timestamp
-from awlog.query.render import render_event, render_events
+from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, format_timestamp
+from awlog.query.render import AnswerStarts, render_event, render_events
 from tests.log.events import any_event, event
 
 numbers = st.integers(1, BUCKET_NUMBER_MAX).map(BucketNumber)
@@ -107,3 +107,26 @@ def test_data_are_rendered_as_they_are_kept() -> None:
 def test_no_events_are_no_bytes() -> None:
     """The caller's brackets make `[]` of it."""
     assert render_events(columns_of([]), None) == render_events(columns_of([]), BucketNumber(1)) == b""
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 2), st.integers(1, 2), st.integers(0, 1), st.integers(0, 10**18), st.sampled_from("ab")
+        )
+    )
+)
+def test_a_ready_made_start_gives_the_same_bytes(events):
+    """Whatever was rendered before for this bucket: another event, another start, another payload, a re-made bucket."""
+    starts = AnswerStarts()
+    for number, seq, start_us, duration_us, data in events:
+        event = Event(Seq(seq), Micros(start_us), Micros(duration_us), Payload(b'{"d":"%b"}' % data.encode()))
+        assert starts.render(BucketNumber(number), event) == render_event(BucketNumber(number), event)
+
+
+def test_the_ready_made_starts_are_bounded():
+    starts = AnswerStarts()
+    event = Event(Seq(1), Micros(0), Micros(0), Payload(b"{}"))
+    for number in range(1, 10_000):
+        assert starts.render(BucketNumber(number), event) == render_event(BucketNumber(number), event)
+    assert len(starts._ready) <= 4096
