@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run, compare, floor, plot."""
+"""`python -m benchmarks`: run, compare, floor, steps, plot."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ examples:
   python -m benchmarks                                  awlog against aw-server from PyPI: about 15 minutes
   python -m benchmarks run --quick                      awlog alone, within a minute
   python -m benchmarks floor                            heartbeats, and the least that they can cost on this machine
+  python -m benchmarks steps                            µs and system calls of each stop of a heartbeat
   python -m benchmarks compare --only query,isolation   the desktop query, and heartbeats beside it
   python -m benchmarks compare --peer http://127.0.0.1:5600#pid=4711 --only heartbeat
   python -m benchmarks plot benchmarks/out/result.json
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     if options.command == "plot":
         return _plot(options.result, options.out)
+    if options.command == "steps":
+        return _steps(options)
     return _measure(options)
 
 
@@ -64,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,compare,floor,plot}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,compare,floor,steps,plot}")
     run = commands.add_parser("run", help="measure awlog alone")
     compare = commands.add_parser("compare", help="measure awlog and a peer in alternation, with ratios")
     floor = commands.add_parser("floor", help="measure the heartbeats of awlog and the least that they can cost here")
@@ -83,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         "with #pid=N to read its CPU too; default aw-server",
     )
     compare.add_argument("--peer-python", metavar="FILE", help="an interpreter that has aw-server installed already")
+    steps = commands.add_parser("steps", help="what each stop of a heartbeat costs inside the server")
+    _add_scratch(steps)
     draw = commands.add_parser("plot", help="draw a result again")
     draw.add_argument("result", type=Path, help="the JSON of a run")
     draw.add_argument("--out", type=Path, metavar="DIR", help="default: beside the result")
@@ -107,6 +112,10 @@ def _add_measuring(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where result.json and the plots go; default benchmarks/out",
     )
+    _add_scratch(command)
+
+
+def _add_scratch(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--scratch",
         type=Path,
@@ -140,6 +149,16 @@ def _measure(options: argparse.Namespace) -> int:
     sys.stdout.write(table.render(result))
     _plot(options.out / "result.json", None)
     return 1 if _failures(result, awlog.name) else 0
+
+
+def _steps(options: argparse.Namespace) -> int:
+    from benchmarks import steps  # the only part that needs awlog in the interpreter that measures
+
+    scratch = options.scratch or _cache()
+    scratch.mkdir(parents=True, exist_ok=True)
+    for line in steps.measure(scratch):
+        print(line, flush=True)
+    return 0
 
 
 def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], settings: Settings) -> Document:
