@@ -35,7 +35,7 @@ from awlog.api.heartbeat import read_heartbeat
 from awlog.api.in_progress import InProgress
 from awlog.api.recognise import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_END, HeaderBlocks, Known, Lines
 from awlog.engine.engine import Engine
-from awlog.model.errors import AwlogError, BadRequest, Refused
+from awlog.model.errors import AwlogError, Refused
 
 _log: Final = structlog.get_logger(part="api")
 
@@ -245,13 +245,9 @@ class _Connection(asyncio.Protocol):
         self._wanted_bytes = end = head_end + known.body_bytes
         if len(received) < end:
             return
-        try:
-            beat = read_heartbeat(received[head_end:end], target.bucket_id, target.pulsetime_us)
-        except BadRequest:
-            self._hand_over()
-            return
         self._known = known
         try:
+            beat = read_heartbeat(received[head_end:end], target.bucket_id, target.pulsetime_us)
             lane.engine.send(beat, self._told)
         except Exception:  # noqa: BLE001 - nothing was kept of it: aiohttp's way meets the same and knows what to say
             self._hand_over()
@@ -329,8 +325,10 @@ class _Connection(asyncio.Protocol):
     def _pass_on(self, data: bytes) -> None:
         assert self._handler is not None, "lent to somebody"
         self._lent_bytes += len(data)
-        if len(self._lent_head) <= _LENT_HEAD_BYTES_MAX and HEADERS_END not in self._lent_head:
-            self._lent_head += data
+        if len(self._lent_head) < _LENT_HEAD_BYTES_MAX and not self._lent_head.endswith(HEADERS_END):
+            # The headers only: a body may be long, and lent for long.
+            head, end, _ = (self._lent_head + data[:_LENT_HEAD_BYTES_MAX]).partition(HEADERS_END)
+            self._lent_head = head + end
         self._handler.data_received(data)
 
     def take_back(self, request: web.BaseRequest, response: web.StreamResponse) -> None:

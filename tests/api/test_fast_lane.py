@@ -8,6 +8,8 @@ import json
 
 import pytest
 
+from awlog.api import fast_lane
+from awlog.api import heartbeat as heartbeat_module
 from awlog.api.fast_lane import FastLane
 from awlog.model.errors import Busy, InsufficientStorage, Unavailable
 from tests.api.edge import Edge, beat_body, get, heartbeat
@@ -323,6 +325,41 @@ async def test_the_answer_before_a_close_has_the_bytes_of_the_ordinary_way(edge:
     lane, ordinary = await edge.connect(), await edge.connect(by_lane=False)
     edge.in_progress.stopping = True
     assert await lane.ask(heartbeat(None, ORIGIN)) == await ordinary.ask(heartbeat(None, ORIGIN))
+
+
+@pytest.mark.parametrize("name", ["read_heartbeat", "send"])
+async def test_a_mistake_of_ours_is_answered_as_on_the_ordinary_way(
+    edge: Edge, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    """A 500 that shows nothing of the inside, and the server goes on."""
+
+    def fail(*_arguments: object) -> None:
+        raise AssertionError("our mistake")
+
+    with monkeypatch.context() as patch:
+        if name == "send":
+            patch.setattr(engine, "send", fail)
+        else:
+            for module in (fast_lane, heartbeat_module):
+                patch.setattr(module, "read_heartbeat", fail)
+        ordinary, by_lane = [await edge.ask(heartbeat(), by_lane=by_lane) for by_lane in (False, True)]
+    assert ordinary == by_lane
+    assert by_lane.startswith(b"HTTP/1.1 500")
+    assert b"our mistake" not in by_lane
+    assert (await edge.ask(heartbeat(), by_lane=True)).startswith(b"HTTP/1.1 200")
+
+
+async def test_of_a_connection_that_is_lent_only_the_headers_are_kept(edge: Edge):
+    """A body may be long and slow: two thousand of them must cost little."""
+    body = json.dumps([beat_body(0, 0, title="x" * 40_000)]).encode()
+    request = heartbeat(body).replace(b"/heartbeat?pulsetime=10", b"/events")
+    client = await edge.connect()
+    await client.send(request[:-5])
+    (connection,) = edge.lane.lent.values()
+    assert len(connection._lent_head) == len(request) - len(body)
+    assert (await client.ask(request[-5:])).startswith(b"HTTP/1.1 200")
+    assert (await client.ask(heartbeat(beat_body(1)))).startswith(b"HTTP/1.1 200")
+    assert edge.lane.answered_count == 1
 
 
 async def test_a_bucket_that_is_deleted_or_made_meanwhile_is_seen(edge: Edge, engine: WatchedEngine):
