@@ -230,6 +230,46 @@ async def test_a_connection_stays_with_aiohttp_where_the_end_of_a_request_is_in_
     assert edge.lane.answered_count == 0
 
 
+@pytest.mark.parametrize("by_lane", [False, True], ids=["aiohttp", "lane"])
+async def test_an_answer_of_aiohttp_does_not_bring_a_connection_back_while_another_is_due(
+    edge: Edge, disk: Disk, by_lane: bool
+):
+    """Two requests are lent, one is answered, one waits for its commit; then a heartbeat comes. Their order stays."""
+    client = await edge.connect(by_lane=by_lane)
+    disk.before_commit.hold()
+    insert = heartbeat([beat_body(20, x=1)]).replace(b"/heartbeat?pulsetime=10", b"/events")
+    await client.send(get("/api/0/info") + insert)
+    assert b'"hostname"' in await client.answer()
+    await disk.before_commit.reached()
+    await client.send(heartbeat(beat_body(30)))
+    disk.release()
+    inserted, beaten = await client.answer(), await client.answer()
+    assert b'{"x":1}' in inserted
+    assert b'{"s":1}' in beaten
+    assert edge.lane.answered_count == 0
+
+
+async def test_what_is_sent_ahead_of_an_answer_is_bounded(edge: Edge, disk: Disk):
+    """The first heartbeat waits for its commit: what comes behind it is not read without end, and then all is answered."""
+    client = await edge.connect()
+    disk.before_commit.hold()
+    await client.send(heartbeat())
+    await disk.before_commit.reached()
+    stream = heartbeat(beat_body(0, 0, title="x" * 20_000)) * 400
+    sent = 0
+    for _ in range(2_000):
+        with contextlib.suppress(BlockingIOError):
+            sent += client.socket.send(stream[sent : sent + 65_536])
+        await asyncio.sleep(0)
+    assert sent < len(stream) // 2
+    disk.release()
+    sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(client.socket, stream[sent:]))
+    for _ in range(401):
+        assert (await client.answer()).startswith(b"HTTP/1.1 200")
+    await within_patience(sending)
+    assert edge.lane.answered_count == 401
+
+
 async def test_a_client_that_does_not_read_is_not_read_either(edge: Edge):
     """It can send no more than some buffers hold; when it reads, everything is answered in order."""
     client = await edge.connect()

@@ -163,6 +163,21 @@ async def test_longer_bodies_are_none_of_the_lane(guard: WatchedGuard, clock: Cl
     assert (found is not None) == (length in (BODY_BYTES_MAX, 50))
 
 
-async def test_a_block_that_is_refused_is_not_kept(blocks: HeaderBlocks):
-    assert blocks.find(LINE, block(2, "Origin: http://evil.example")) is None
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Origin: http://evil.example",
+        "Connection: close",
+        "Connection: x",
+        "Connection: keep-alive, x",
+        "TE: trailers",
+        "Trailer: x",
+        "Expect: 100-continue",
+        "Transfer-Encoding: chunked",
+        "Content-Encoding: identity",
+        "Upgrade: h2c",
+    ],
+)
+async def test_a_block_that_is_not_for_the_lane_is_not_kept(blocks: HeaderBlocks, header: str):
+    assert blocks.find(LINE, block(2, header)) is None
     assert len(blocks) == 0
