@@ -36,11 +36,14 @@ class Limits(Struct, frozen=True):
 
 
 class Budget:
-    """Counts memory and steps of one run. `count_held` tells how many bytes the variables hold; the evaluator sets it."""
+    """Counts memory and steps of one run. `count_held` tells how many bytes the variables hold.
+
+    Whatever counts gets the budget as an argument, so that none holds the other: what a run used goes when it ends.
+    """
 
     def __init__(self, memory_bytes_max: int, check: Callable[[], None]) -> None:
         self.check = check
-        self.count_held: Callable[[], int] = lambda: 0
+        self.count_held: Callable[[Budget], int] = lambda _budget: 0
         self.memory_bytes_max = memory_bytes_max
         self._used_bytes = 0
         self._statement_bytes = 0
@@ -55,7 +58,7 @@ class Budget:
         self._statement_bytes += size_bytes
         self._used_bytes += size_bytes
         if self._used_bytes > self.memory_bytes_max:
-            self._used_bytes = self.count_held() + self._statement_bytes
+            self._used_bytes = self.count_held(self) + self._statement_bytes
             if self._used_bytes > self.memory_bytes_max:
                 raise self.exceeded()
 

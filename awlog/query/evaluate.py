@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from awlog.model.errors import BadRequest
 from awlog.model.times import Micros, parse_timestamp
@@ -103,14 +103,6 @@ class Evaluator:
         self._context = context
         self._budget: Budget = context.budget
         self._recorder = recorder
-        self._evaluate: Final[dict[type, Callable[..., Value]]] = {
-            Literal: lambda node: node.value,
-            Variable: self._variable,
-            Call: self._call,
-            ListOf: self._list,
-            DictOf: self._dict,
-            Chain: self._chain,
-        }
 
     def run(self) -> Value:
         """The value of RETURN at the end. Raises QueryError."""
@@ -137,8 +129,8 @@ class Evaluator:
         for branch in statement.branches:
             condition = self._measured(branch.offset, branch.condition)
             if not isinstance(condition, bool):
-                error = QueryInterpretException(f"A condition must be a boolean, found {description(condition)}")
-                raise self._placed(error, branch.condition.offset)
+                message = f"A condition must be a boolean, found {description(condition)}"
+                raise self._placed(QueryInterpretException(message), branch.condition.offset)
             if condition:
                 self._statements(branch.block)
                 return
@@ -157,7 +149,7 @@ class Evaluator:
 
     def _value(self, node: Expression) -> Value:
         try:
-            return self._evaluate[type(node)](node)
+            return self._evaluate[type(node)](self, node)
         except QueryError as error:
             raise self._placed(error, node.offset) from None
 
@@ -215,6 +207,16 @@ class Evaluator:
             raise QueryLimitExceeded(f"{name}: the values are too large or nested too deep") from None
         self._budget.take(size_bytes(result))
         return result
+
+    # Of the class: bound methods would tie a run to itself, and all its events would wait for the collector.
+    _evaluate: ClassVar[dict[type, Callable[..., Value]]] = {
+        Literal: lambda _self, node: node.value,
+        Variable: _variable,
+        Call: _call,
+        ListOf: _list,
+        DictOf: _dict,
+        Chain: _chain,
+    }
 
     def _placed(self, error: QueryError, offset: int) -> QueryError:
         return error.at(*self._program.place(offset))

@@ -99,7 +99,7 @@ def _answers(
     for period in periods:
         budget = Budget(limits.memory_bytes_max, check)
         variables = Variables(name, period.start_text, period.end_text)
-        budget.count_held = partial(_held_bytes, variables, budget)
+        budget.count_held = partial(_held_bytes, variables)
         context = Context(store, buckets, tables.for_next_run(), budget, variables.interval)
         try:
             answer = render(Evaluator(program, variables, context, recorder).run(), budget)

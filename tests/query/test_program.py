@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from awlog.model.times import parse_timestamp
 from awlog.query import errors
 from awlog.query.budget import Limits
 from awlog.query.errors import QueryError, QueryLimitExceeded, QueryParseException
+from awlog.query.events import EventList
 from awlog.query.explain import Recorder
 from awlog.query.functions import FUNCTIONS
 from awlog.query.payloads import Tables
@@ -405,6 +407,21 @@ def test_any_text_gives_an_answer_or_a_query_error(text: str) -> None:
 def test_any_pieces_give_an_answer_or_a_query_error(text: str) -> None:
     """Nearly programs."""
     is_an_answer_or_a_query_error(text)
+
+
+@pytest.mark.parametrize(
+    "ends", ["RETURN = [a, a + a];", "if 1 {}", "b = nope;", "b = 1 / 0;", "flood(1);", "a = [a, a];" * 60 + "RETURN = a;"]
+)
+def test_the_events_of_a_run_are_let_go_when_it_ends(ends: str) -> None:
+    """However it ends, and without the collector: between two of its walks hundreds of queries may come."""
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(QueryError):
+            answers(f"a = flood(query_bucket('b')); {ends}", STORE)
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, EventList)]
+    finally:
+        gc.enable()
 
 
 GOOD_PROGRAM = """events = flood(query_bucket("b"), 5); # a
