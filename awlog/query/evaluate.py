@@ -204,6 +204,7 @@ class Evaluator:
         except QueryError as error:
             raise type(error)(f"{name}: {error.message}", error.line, error.column) from None
         except (RecursionError, MemoryError):
+            self._context.payloads.is_doubtful = True
             raise QueryLimitExceeded(f"{name}: the values are too large or nested too deep") from None
         self._budget.take(size_bytes(result))
         return result

@@ -23,6 +23,7 @@ import importlib
 import re
 import warnings
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
@@ -94,7 +95,7 @@ class Pattern:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = _parser.parse(self.text, re.IGNORECASE if self.ignore_case else 0)
-        except (AttributeError, re.error, OverflowError, RecursionError, MemoryError):
+        except (AttributeError, re.error, OverflowError, RecursionError):
             return None, 0
         return tree, tree.state.flags
 
@@ -113,7 +114,19 @@ class Pattern:
         """Is it found somewhere in the text? For one text; many texts or many patterns: PatternSet."""
         if self._re is None:
             self._re = _compile(self.text, self.ignore_case)
-        return self._re.search(text) is not None
+        try:
+            return self._re.search(text) is not None
+        except SystemError:  # some Pythons lose count of the groups in `(?:(a)|b)++`
+            raise QueryFunctionException(f"A regular expression that `re` cannot search: {_shown(self.text)}") from None
+
+    @property
+    def size_bytes(self) -> int:
+        """In memory, about, with what is made when it is first wanted."""
+        return _CHAR_BYTES * (1 + len(self.text)) + len(self.exact or "")
+
+
+# A character's nodes in the tree, its code in `re`, its part of the loose pattern.
+_CHAR_BYTES: Final = 150
 
 
 class PatternSet:
@@ -196,10 +209,35 @@ def _re2_set(texts: Sequence[str | None]) -> tuple[Any, list[int]]:
     return automaton, positions
 
 
-@lru_cache(maxsize=512)
+class _KnownPatterns:
+    """Those that were asked for last, bounded in bytes. One that is larger than a part of that is not kept."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._kept: OrderedDict[tuple[str, bool], Pattern] = OrderedDict()
+
+    def get(self, text: str, ignore_case: bool) -> Pattern:
+        pattern = self._kept.get((text, ignore_case))
+        if pattern is not None:
+            self._kept.move_to_end((text, ignore_case))
+            return pattern
+        pattern = Pattern(text, ignore_case=ignore_case)
+        if pattern.size_bytes <= self._bytes_max // 8:
+            self._kept[text, ignore_case] = pattern
+            self._bytes += pattern.size_bytes
+            while self._bytes > self._bytes_max:
+                self._bytes -= self._kept.popitem(last=False)[1].size_bytes
+        return pattern
+
+
+# Room for some thousand rules as people write them.
+_KNOWN: Final = _KnownPatterns(32 << 20)
+
+
 def compile_pattern(text: str, *, ignore_case: bool = False) -> Pattern:
-    """Raises QueryFunctionException if the text is no regular expression."""
-    return Pattern(text, ignore_case=ignore_case)
+    """Raises QueryFunctionException if the text is no regular expression. What was asked for before is known."""
+    return _KNOWN.get(text, ignore_case)
 
 
 def _compile(text: str, ignore_case: bool) -> re.Pattern[str]:
@@ -207,9 +245,12 @@ def _compile(text: str, ignore_case: bool) -> re.Pattern[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return re.compile(text, re.IGNORECASE if ignore_case else 0)
-    except (re.error, OverflowError, RecursionError, MemoryError) as error:
-        shown = text if len(text) <= _MESSAGE_CHARS_MAX else text[:_MESSAGE_CHARS_MAX] + "…"
-        raise QueryFunctionException(f"Not a regular expression: {shown!r}: {error}") from None
+    except (re.error, OverflowError, RecursionError) as error:
+        raise QueryFunctionException(f"Not a regular expression: {_shown(text)}: {error}") from None
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _MESSAGE_CHARS_MAX else text[:_MESSAGE_CHARS_MAX] + "…")
 
 
 class _NotTheSame(Exception):

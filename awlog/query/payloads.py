@@ -9,6 +9,7 @@ has the same app.
 from __future__ import annotations
 
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -54,9 +55,9 @@ _NOT_WRITTEN_OUT: Final = Payload(b"")
 # What is kept by key and by question, those used longest ago are forgotten: 8 bytes for each payload and each of them.
 _VALUE_COLUMNS_MAX: Final = 32
 _DERIVED_COLUMNS_MAX: Final = 16
-# In memory, about: a payload's text, its places in a list and a dict, and its values beside it; a value's number.
+# In memory, about: a payload's text, its places in a list and a dict; a value's places and its number.
 _PAYLOAD_BYTES: Final = 300
-_VALUE_BYTES: Final = 150
+_VALUE_BYTES: Final = 100
 # What a note about a made payload counts for in the limit of a run, and their texts when they are written out.
 _NOTE_BYTES: Final = 64
 
@@ -87,8 +88,11 @@ class Payloads:
         self._fields: list[str] = []
         self._heads: dict[tuple[int, int], bytes] = {}  # by field and value: how their texts begin
         self._bytes = 0
+        self._learnt_bytes = 0  # values, and texts for comparing and writing
         self._run_bytes = 0
         self._bytes_max = bytes_max
+        self.is_doubtful = False
+        """Something may be half done, or there is no memory left: not for another run."""
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -97,7 +101,7 @@ class Payloads:
     def size_bytes(self) -> int:
         """In memory, about."""
         per_payload = _PAYLOAD_BYTES + 8 * (4 + len(self._values) + len(self._derived))
-        return 2 * self._bytes + per_payload * len(self._texts) + _VALUE_BYTES * len(self._value_shown)
+        return self._bytes + self._learnt_bytes + per_payload * len(self._texts)
 
     def begin_run(self) -> Payloads:
         """The limit counts anew."""
@@ -118,8 +122,9 @@ class Payloads:
             if code is None:
                 self.reserve(len(payload))
                 self._count(len(payload))
-                code = codes[payload] = len(texts)
-                texts.append(Payload(payload))
+                code = len(texts)
+                texts.append(Payload(payload))  # before its code is known: memory may run out in between
+                codes[payload] = code
             added.append(code)
         return added
 
@@ -168,6 +173,7 @@ class Payloads:
             if head is None:
                 name, value = json_text(self._fields[field]), json_text(self._value_shown[number])
                 head = self._heads[field, number] = b"{" + name + b":" + value + b","
+                self._learnt_bytes += len(head)
             text = head + base[1:]
         else:
             text = json_text({**self.data(origin), self._fields[field]: self._value_shown[number]})
@@ -203,14 +209,18 @@ class Payloads:
         missing = column.missing(codes, len(self))
         if len(missing):
             made = self._is_made(missing)
-            column.numbers[missing] = missing  # without numbers the canonical text decides
+            numbers = missing.astype(np.int64)  # without numbers the canonical text decides
             listed: list[int] = missing.tolist()
             texts = self.texts_of(listed)
             for place in {*_that_may_vary(texts), *np.flatnonzero(made).tolist()}:
                 like = equality_text(texts[place])
                 # A made payload may have the text of one that is stored, which has its own code for a class.
                 first = self._codes[texts[place]] if like == texts[place] else listed[place]
-                column.numbers[listed[place]] = self._classes_by_text.setdefault(like, first)
+                if like not in self._classes_by_text:
+                    self._classes_by_text[like] = first
+                    self._learnt_bytes += _VALUE_BYTES + len(like)
+                numbers[place] = self._classes_by_text[like]
+            column.numbers[missing] = numbers  # all at once: a text that is too large leaves none half known
         return column.numbers[codes]
 
     def value_numbers(self, codes: Codes, key: str) -> Numbers:
@@ -257,8 +267,10 @@ class Payloads:
             first = dict(zip(like, values, strict=True))
         for stand_in, value in first.items():
             if stand_in not in numbers:
-                numbers[stand_in] = len(shown)
+                number = len(shown)
                 shown.append(value)
+                numbers[stand_in] = number
+                self._learnt_bytes += _VALUE_BYTES + _size_bytes(value)
         return [numbers[stand_in] for stand_in in like]
 
     def value(self, number: int) -> Any:
@@ -403,10 +415,25 @@ class Tables:
         self.current = Payloads(run_bytes_max)
 
     def for_next_run(self) -> Payloads:
-        if self.current.size_bytes > self._size_bytes_max:
+        if self.current.is_doubtful or self.current.size_bytes > self._size_bytes_max:
             self.current = Payloads(self._run_bytes_max)
             self._on_renewed()
         return self.current.begin_run()
+
+
+def _size_bytes(value: object) -> int:
+    """In memory, with all that is in it."""
+    size_bytes = 0
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        size_bytes += sys.getsizeof(part)
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += part
+            waiting += part.values()
+    return size_bytes
 
 
 def json_text(value: object) -> bytes:

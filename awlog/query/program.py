@@ -104,6 +104,7 @@ def _answers(
         try:
             answer = render(Evaluator(program, variables, context, recorder).run(), budget)
         except (MemoryError, RecursionError):  # the process may have less than the limit says
+            context.payloads.is_doubtful = True
             raise budget.exceeded() from None
         yield answer
 

@@ -410,7 +410,8 @@ def test_any_pieces_give_an_answer_or_a_query_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "ends", ["RETURN = [a, a + a];", "if 1 {}", "b = nope;", "b = 1 / 0;", "flood(1);", "a = [a, a];" * 60 + "RETURN = a;"]
+    "ends",
+    ["RETURN = [a, a + a];", "if 1 {}", "b = nope;", "b = 1 / 0;", "flood(1);", "a = [a, a];" * 60 + "RETURN = a;"],
 )
 def test_the_events_of_a_run_are_let_go_when_it_ends(ends: str) -> None:
     """However it ends, and without the collector: between two of its walks hundreds of queries may come."""

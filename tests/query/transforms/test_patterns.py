@@ -7,11 +7,21 @@ import random
 import re
 import time
 import warnings
+from contextlib import suppress
 
 import pytest
 
 from awlog.query.errors import QueryFunctionException
-from awlog.query.patterns import _SPACES, Pattern, PatternSet, Texts, _complement, _digits, compile_pattern
+from awlog.query.patterns import (
+    _SPACES,
+    Pattern,
+    PatternSet,
+    Texts,
+    _complement,
+    _digits,
+    _KnownPatterns,
+    compile_pattern,
+)
 
 EXAMPLES = int(os.environ.get("AWLOG_TEST_EXAMPLES", "2000"))
 EVERY_CHARACTER = "".join(map(chr, range(0x110000)))
@@ -175,3 +185,26 @@ def test_texts_that_were_seen_are_forgotten_in_time() -> None:
     patterns = PatternSet([Pattern("7$")])
     assert sum(bool(patterns.found(str(number))) for number in range(40_000)) == 4000
     assert len(patterns._seen) < 20_000
+
+
+def test_patterns_that_are_known_are_bounded() -> None:
+    """In bytes: those asked for longest ago go first, and huge ones are not kept."""
+    known = _KnownPatterns(1 << 20)
+    first = known.get("first", False)
+    assert known.get("first", False) is first
+    assert known.get("first", True) is not first
+    huge = "(?=a)b" * 200
+    assert known.get(huge, False) is not known.get(huge, False)
+    for number in range(20_000):
+        known.get(rf"\d{number}", False)
+        assert known._bytes <= 1 << 20
+    assert known._bytes == sum(pattern.size_bytes for pattern in known._kept.values()) > 1 << 19
+    assert known.get("first", False) is not first
+
+
+def test_a_pattern_that_re_fails_at_is_the_callers_error() -> None:
+    """Some Pythons end this search with a SystemError; its asker is told."""
+    pattern = Pattern(r"(?:[^A-Zs\w\W]|\s|([&0-9k])|[kk\w\n])++")
+    with suppress(QueryFunctionException):
+        assert pattern.search("&axK-I")
+    assert pattern.search("a")
