@@ -19,9 +19,12 @@ from awlog.model.event import BucketNumber
 from awlog.model.times import Micros
 from awlog.query.functions import Store
 
-# All answers together; one that is larger than a part of that is not kept.
+# All answers together, with what is kept about them; one that is larger than a part of that is not kept.
 _BYTES_MAX: Final = 32 << 20
-_ANSWER_BYTES_MAX: Final = _BYTES_MAX // 8
+_PART_OF_ALL: Final = 8
+# In memory, about: a question, which is a digest, and its places; a range with its stamp.
+_ANSWER_BYTES: Final = 500
+_READ_BYTES: Final = 350
 
 
 class StampedStore(Store, Protocol):
@@ -38,6 +41,10 @@ class _Kept(Struct, frozen=True):
     answer: bytes
     buckets_stamp: Hashable
     reads: dict[tuple[BucketNumber, Micros], Hashable]  # stamps by bucket and end of range
+
+    @property
+    def size_bytes(self) -> int:
+        return _ANSWER_BYTES + len(self.answer) + _READ_BYTES * len(self.reads)
 
 
 class Answers:
@@ -63,18 +70,22 @@ class Answers:
         return kept.answer
 
     def put(self, question: Hashable, answer: bytes, read: Watched) -> None:
-        """`read`: the store that was read for the answer, and for nothing else since `begin`."""
+        """`question` is small, whatever was asked.
+
+        `read`: the store that was read for the answer, and for nothing else since `begin`.
+        """
         if question in self._kept:
             self._drop(question)
-        if len(answer) > min(_ANSWER_BYTES_MAX, self._bytes_max):
+        kept = _Kept(answer, read.buckets_stamp(), read.stamps())
+        if kept.size_bytes > self._bytes_max // _PART_OF_ALL:
             return
-        self._kept[question] = _Kept(answer, read.buckets_stamp(), read.stamps())
-        self._bytes += len(answer)
+        self._kept[question] = kept
+        self._bytes += kept.size_bytes
         while self._bytes > self._bytes_max:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, question: Hashable) -> None:
-        self._bytes -= len(self._kept.pop(question).answer)
+        self._bytes -= self._kept.pop(question).size_bytes
 
 
 class Watched:

@@ -7,11 +7,12 @@ moment. It opens the store read-only, so nothing it does can harm it, and a patt
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -29,7 +30,7 @@ from awlog.query.budget import Limits
 from awlog.query.errors import QueryError, QueryLimitExceeded
 from awlog.query.explain import Recorder, StatementCost
 from awlog.query.payloads import Tables
-from awlog.query.program import parse, parse_period, run
+from awlog.query.program import check_period_count, parse, parse_period, run
 from awlog.query.render import render_events
 from awlog.query.syntax import Program
 from awlog.storage.environment import Environment
@@ -42,8 +43,9 @@ _NICENESS: Final = 10
 _WARM_UP_S: Final = 0.5
 # Some 300 KiB of JSON.
 _PART_EVENTS: Final = 2048
-_PROGRAMS_MAX: Final = 32
-_KEPT_TEXT_CHARS_MAX: Final = 64 << 10
+# Of all programs that are kept, and of one: a program takes up to 100 bytes for each character of its text.
+_PROGRAMS_CHARS_MAX: Final = 512 << 10
+_PROGRAM_CHARS_MAX: Final = 64 << 10
 
 
 class ReaderOptions(Struct, frozen=True):
@@ -135,7 +137,8 @@ def main() -> None:
     while (content := read_frame(sys.stdin.buffer)) is not None:
         for frame in reader.frames(REQUESTS.decode(content)):
             encoded = ENCODER.encode(frame)
-            answers.write(len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded)
+            answers.write(len(encoded).to_bytes(LENGTH_BYTES, "little"))
+            answers.write(encoded)  # by itself: it may be large
         answers.flush()
 
 
@@ -156,6 +159,7 @@ class _Reader:
         self._view = LiveView(environment, options.cache_bytes, lambda columns: self._tables.current.taken(columns))
         self._answers = Answers()
         self._programs: OrderedDict[tuple[str, ...], Program] = OrderedDict()
+        self._programs_chars = 0
 
     def _forget_decoded(self) -> None:
         self._view.forget_decoded()
@@ -197,13 +201,13 @@ class _Reader:
             if time.monotonic() - began_s > request.run_s_max:
                 raise out_of_time(request.run_s_max)
 
-        lines = tuple(request.lines)
-        program = self._parsed(lines)
+        program = self._parsed(tuple(request.lines))
+        check_period_count(len(request.periods), self._limits)
         periods = [parse_period(text) for text in request.periods]
         recorder = Recorder(time.monotonic) if request.explain else None
         with self._view.now() as store:
             watched = Watched(store)
-            questions = [(lines, request.name, text) for text in request.periods]
+            questions = _questions(request)
             # Who wants to know what a query does wants it done.
             known = [None if request.explain else self._answers.get(question, store) for question in questions]
             computed = run(
@@ -216,11 +220,19 @@ class _Reader:
                 tables=self._tables,
                 recorder=recorder,
             )
+            answers_bytes = 0
             for question, answer in zip(questions, known, strict=True):
+                check()
                 if answer is None:
                     watched.begin()
                     answer = next(computed)
                     self._answers.put(question, answer, watched)
+                answers_bytes += len(answer)
+                if answers_bytes > self._limits.memory_bytes_max:
+                    raise QueryLimitExceeded(
+                        f"The answers of all periods together exceed {self._limits.memory_bytes_max} bytes; "
+                        "the setting `max_query_memory_bytes` sets the limit"
+                    )
                 yield Answer(answer)
             loaded_count = store.loaded_count
         if recorder is None:
@@ -247,13 +259,33 @@ class _Reader:
     def _parsed(self, lines: tuple[str, ...]) -> Program:
         """Programs come again and again; the last few are kept."""
         program = self._programs.get(lines)
-        if program is None:
-            program = parse(lines, self._limits)
-            if sum(map(len, lines)) <= _KEPT_TEXT_CHARS_MAX:
-                self._programs[lines] = program
-                if len(self._programs) > _PROGRAMS_MAX:
-                    self._programs.popitem(last=False)
+        if program is not None:
+            self._programs.move_to_end(lines)
+            return program
+        program = parse(lines, self._limits)
+        chars = _char_count(lines)
+        if chars <= _PROGRAM_CHARS_MAX:
+            self._programs[lines] = program
+            self._programs_chars += chars
+            while self._programs_chars > _PROGRAMS_CHARS_MAX:
+                self._programs_chars -= _char_count(self._programs.popitem(last=False)[0])
         return program
+
+
+def _char_count(lines: Sequence[str]) -> int:
+    """With something for each line, so that many empty ones count."""
+    return sum(map(len, lines)) + 100 * len(lines)
+
+
+def _questions(request: QueryRequest) -> list[bytes]:
+    """For each period a digest of all that is asked: of one length, however long the texts are."""
+    program = hashlib.sha256(msgspec.msgpack.encode((request.lines, request.name)))
+    questions = []
+    for text in request.periods:
+        question = program.copy()
+        question.update(text.encode())
+        questions.append(question.digest())
+    return questions
 
 
 def _run_once() -> None:

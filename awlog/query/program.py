@@ -42,6 +42,15 @@ def parse_period(text: str) -> Period:
     return Period(parse_timestamp(start_text), parse_timestamp(end_text), start_text, end_text)
 
 
+def check_period_count(count: int, limits: Limits) -> None:
+    """Raises QueryLimitExceeded."""
+    if count > limits.periods_max:
+        raise QueryLimitExceeded(
+            f"There are {count} periods, at most {limits.periods_max} are allowed; "
+            "the setting `max_query_periods` sets the limit"
+        )
+
+
 def parse(lines: Sequence[str], limits: Limits = _DEFAULT) -> Program:
     """The program of a query, whose elements are joined with newlines. At 1 MiB a second or two, else milliseconds.
 
@@ -76,11 +85,7 @@ def run(
     `check` is called at each statement and in long loops, and raises when the time is up. What is learnt about
     payloads is kept in `tables`; `recorder` is told what each statement cost. Raises QueryError, and what the store raises.
     """
-    if len(periods) > limits.periods_max:
-        raise QueryLimitExceeded(
-            f"There are {len(periods)} periods, at most {limits.periods_max} are allowed; "
-            "the setting `max_query_periods` sets the limit"
-        )
+    check_period_count(len(periods), limits)
     tables = tables or Tables(limits.memory_bytes_max // 2)
     return _answers(program, periods, store, _mended(name), limits, check, tables, recorder)
 

@@ -49,6 +49,8 @@ class LiveView:
         self._cache = SegmentCache(cache_bytes, owns_payloads=take is None)
         self._known: dict[BucketNumber, _Known] = {}
         self._epochs = count()
+        self._buckets: list[BucketMeta] = []
+        self._buckets_epoch = next(self._epochs)
 
     @contextmanager
     def now(self) -> Iterator[ViewAtOnce]:
@@ -64,6 +66,12 @@ class LiveView:
             yield ViewAtOnce(self, snapshot)
         finally:
             opened.__exit__(None, None, None)
+
+    def buckets_stamp(self, buckets: list[BucketMeta]) -> Hashable:
+        """Another one when these are not the buckets that it was asked about last. O(buckets)."""
+        if buckets != self._buckets:
+            self._buckets, self._buckets_epoch = buckets, next(self._epochs)
+        return self._buckets_epoch
 
     def bucket(self, snapshot: Snapshot, meta: BucketMeta) -> BucketState:
         """The bucket in this snapshot. Costs what was added since it was asked for last."""
@@ -83,6 +91,7 @@ class LiveView:
             known.bucket.meta = meta
             return known
         decoded = layout.decode_tail_row(meta.number, row)
+        self._known.pop(meta.number, None)  # if reading fails half way, it is read anew
         if known is not None and known.bucket.next_revision == decoded.next_revision:
             bucket = known.bucket
             bucket.meta = meta
@@ -94,8 +103,9 @@ class LiveView:
             bucket.head.put_all(snapshot.records(meta.number, Seq(0)))
             for entry in snapshot.entries(meta.number):
                 bucket.index.put(entry)
-            known = self._known[meta.number] = _Known(row, bucket, next(self._epochs))
+            known = _Known(row, bucket, next(self._epochs))
         bucket.next_seq, bucket.next_revision, bucket.tail = decoded.next_seq, decoded.next_revision, decoded.tail
+        self._known[meta.number] = known
         return known
 
     def load(self, snapshot: Snapshot, number: BucketNumber, entry: SegmentEntry) -> Columns:
@@ -121,7 +131,7 @@ class ViewAtOnce:
         self._view = view
         self._snapshot = snapshot
         self._metas = {meta.number: meta for meta in snapshot.buckets()}
-        self._buckets_stamp = tuple(self._metas.values())
+        self._buckets_stamp = view.buckets_stamp(self.buckets())
         view.forget_all_but(set(self._metas))
         self.loaded_count = 0
 

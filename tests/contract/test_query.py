@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -185,6 +187,44 @@ def test_a_pattern_that_never_ends_is_ended_and_moves_no_heartbeat(hurried: Serv
     assert "max_query_s" in message
     assert len(beats) > 100
     assert ask(api, "RETURN = 1;") == [1]
+
+
+def readers_of(server: Server) -> list[int]:
+    """The process ids of its reader processes."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"reader_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_reader_that_was_killed_while_it_waited_is_replaced(hurried: Server) -> None:
+    """By a system short of memory, say; the next query does not notice."""
+    api = Api(hurried)
+    assert ask(api, "RETURN = 1;") == [1]
+    for pid in readers_of(hurried):
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+            time.sleep(0.01)
+    api.get("/info")  # the server had its turn
+    assert ask(api, "RETURN = 1;") == [1]
+
+
+def test_limits_of_a_request_hold_when_its_answers_are_known(tmp_path: Path) -> None:
+    """The number of periods, and the length of all answers together."""
+    with Server(tmp_path / "data", "--max-query-periods", "3", "--max-query-memory-bytes", "100000") as server:
+        api = Api(server)
+        program = "RETURN = '" + "x" * 20_000 + "';"
+        for count, word in [(3, None), (4, "max_query_periods"), (3, None)]:
+            answer = api.call("POST", "/query/", {"query": [program], "timeperiods": [MAY_DAY] * count})
+            assert (
+                answer.status == 200
+                if word is None
+                else word in check_error(answer, 400, "QueryLimitExceeded")["message"]
+            )
+        long = "RETURN = '" + "x" * 40_000 + "';"
+        for _ in range(2):
+            assert len(ask(api, long, periods=[MAY_DAY] * 2)) == 2
+            answer = api.call("POST", "/query/", {"query": [long], "timeperiods": [MAY_DAY] * 3})
+            assert "max_query_memory_bytes" in check_error(answer, 400, "QueryLimitExceeded")["message"]
 
 
 def test_a_linear_pattern_over_a_hostile_title_is_answered(hurried: Server) -> None:

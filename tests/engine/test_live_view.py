@@ -142,10 +142,27 @@ async def test_what_is_past_stays_answered_while_the_bucket_grows(engine: Watche
 
 async def test_answers_are_bounded(engine: WatchedEngine) -> None:
     """What was asked longest ago goes first; what is too large is not kept at all."""
-    view, answers = LiveView(engine.environment, 1 << 20), Answers(bytes_max=100)
+    view, answers = LiveView(engine.environment, 1 << 20), Answers(bytes_max=160_000)
     with view.now() as store:
-        for name, size in [("a", 40), ("b", 40), ("huge", 101)]:
+        for name, size in [("a", 19_000), ("b", 19_000), ("huge", 20_001)]:
             answers.put(name, b"x" * size, Watched(store))
-        assert answers.get("a", store) == b"x" * 40
-        answers.put("c", b"x" * 40, Watched(store))
-        assert [answers.get(name, store) is not None for name in ("a", "b", "huge", "c")] == [True, False, False, True]
+        assert answers.get("a", store) == b"x" * 19_000
+        for name in "cdefghi":
+            answers.put(name, b"x" * 19_000, Watched(store))
+        kept = [name for name in ("a", "b", "huge", *"cdefghi") if answers.get(name, store) is not None]
+        assert kept == ["a", *"cdefghi"]
+
+
+async def test_small_answers_count_with_what_is_kept_about_them(engine: WatchedEngine) -> None:
+    """Each takes a place, and each range that was read for it one more."""
+    view, answers = LiveView(engine.environment, 1 << 20), Answers(bytes_max=100_000)
+    await engine.submit(create("b"))
+    with view.now() as store:
+        for number in range(1000):
+            answers.put(number, b"1", Watched(store))
+        assert 10 < len(answers._kept) < 1000
+        watched = Watched(store)
+        for end_us in range(100):
+            watched.count(store.buckets()[0].number, TIME_MIN_US, Micros(end_us))
+        answers.put("many ranges", b"1", watched)
+        assert answers.get("many ranges", store) is None
