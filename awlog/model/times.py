@@ -22,6 +22,13 @@ TIME_MIN_US: Final = Micros((datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // _ONE_US)
 TIME_MAX_US: Final = Micros((datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - EPOCH) // _ONE_US)
 _SECONDS_MAX: Final = (TIME_MAX_US - TIME_MIN_US) / 1e6
 
+# What stands between the numbers in the form that Python writes, by the length of the text: without and with a fraction.
+_MARKS: Final = {25: "--T::+", 32: "--T::."}
+
+# Durations that a float of µs holds exactly, and starts from which they all end in time.
+_SHORT_S: Final = 1_000_000_000
+_EARLY_US: Final = TIME_MAX_US - _SHORT_S * 1_000_000
+
 _TIMESTAMP: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
     r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?"
@@ -43,7 +50,7 @@ def parse_timestamp(text: str) -> Micros:
             span = datetime.fromisoformat(text) - EPOCH
         except ValueError:
             raise BadRequest(_bad_timestamp(text)) from None
-        return Micros((span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds)
+        return Micros(span // _ONE_US)
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
         raise BadRequest(_bad_timestamp(text))
@@ -68,18 +75,11 @@ def parse_timestamp(text: str) -> Micros:
 
 
 def _is_usual(text: str) -> bool:
-    """Is it `2024-05-01T10:00:00.250000+00:00`, as Python's clients write it, if there are digits in between?
+    """Is it `2024-05-01T10:00:00+00:00`, or that with six digits of a second, if there are digits in between?
 
-    Then `fromisoformat`, which takes other forms than we do, takes this one only.
+    So Python's clients write it. Then `fromisoformat`, which takes other forms than we do, takes this one only.
     """
-    return (
-        len(text) == 32
-        and text.endswith("+00:00")
-        and text[10] == "T"
-        and text[4] == text[7] == "-"
-        and text[13] == text[16] == ":"
-        and text[19] == "."
-    )
+    return _MARKS.get(len(text)) == text[4:20:3] and text[-6:] == "+00:00"
 
 
 def parse_query_timestamp(text: str) -> Micros:
@@ -104,6 +104,8 @@ def duration_from_seconds(seconds: float | None, start_us: int) -> Micros:
     """
     if seconds is None or seconds <= 0:
         return Micros(0)
+    if seconds < _SHORT_S and start_us < _EARLY_US:
+        return Micros(round(seconds * 1_000_000))
     if seconds > _SECONDS_MAX:
         raise BadRequest("The duration is too long: the event must end within year 9999")
     whole = int(seconds)

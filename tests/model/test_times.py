@@ -264,6 +264,30 @@ def test_all_forms_mean_what_datetime_makes_of_them(
     assert parse_timestamp(text) == (local - EPOCH) // timedelta(microseconds=1)
 
 
+@given(
+    st.sampled_from(["2024-05-01T10:00:00+00:00", "2024-05-01T10:00:00.123456+00:00", "2023-02-29T10:00:00+00:00"]),
+    st.lists(st.tuples(st.integers(0, 31), st.sampled_from(list("0123456789-+:.,TWZ t\u0663"))), max_size=4),
+)
+@example("2024-05-01T10:00:00+00:00", [(5, "W"), (8, "-")])
+@example("2024-05-01T10:00:00.123456+00:00", [(19, ":")])
+@example("2024-05-01T10:00:00+00:00", [(11, "2"), (12, "4")])
+def test_the_form_that_python_writes_means_the_same_as_its_shorter_spelling(text: str, edits: list[tuple[int, str]]):
+    """That form is read on a way of its own; with `Z` the same text goes the long way."""
+    chars = list(text)
+    for place, char in edits:
+        if place < len(chars) - 6:
+            chars[place] = char
+    edited = "".join(chars)
+    shorter = edited.removesuffix("+00:00") + "Z"
+    try:
+        instant_us = parse_timestamp(shorter)
+    except BadRequest:
+        with pytest.raises(BadRequest):
+            parse_timestamp(edited)
+    else:
+        assert parse_timestamp(edited) == instant_us
+
+
 @pytest.mark.parametrize(
     ("seconds", "duration_us"),
     [
