@@ -13,7 +13,7 @@ import numpy as np
 from awlog.log.columns import Columns
 from awlog.log.segment_index import SegmentEntry, entry_of
 from awlog.log.state import BucketState, LoadSegment, State
-from awlog.log.write_set import SegmentWrite, TailRow, WriteSet
+from awlog.log.write_set import ProducerRow, SegmentWrite, TailRow, WriteSet
 from awlog.model.event import BucketNumber, Event, Seq
 from awlog.model.facts import (
     BucketCreated,
@@ -24,11 +24,16 @@ from awlog.model.facts import (
     EventReplaced,
     EventsAppended,
     Fact,
+    ProducerAdvanced,
     RecordsSealed,
     SealedRun,
     SettingChanged,
     TailExtended,
 )
+
+# Producers remembered, at about 200 bytes each. Who is forgotten is told so by the sequence 0 and may send everything
+# again: most of it is found to be there already, by the rules of heartbeats.
+PRODUCERS_MAX = 4096
 
 
 def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None:
@@ -82,6 +87,8 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
             else:
                 state.settings[fact.key] = fact.value
             writes.settings[fact.key] = fact.value
+        case ProducerAdvanced():
+            _advance(state, fact, writes)
         case _:
             assert_never(fact)
 
@@ -90,6 +97,19 @@ def _bucket(state: State, bucket_number: BucketNumber) -> BucketState:
     bucket = state.numbered(bucket_number)
     assert bucket is not None, "facts are decided against the state they are applied to"
     return bucket
+
+
+def _advance(state: State, fact: ProducerAdvanced, writes: WriteSet) -> None:
+    """Puts the producer behind all others; forgets the one in front when there are too many."""
+    known = state.producers.pop(fact.producer_id, None)
+    assert known is None or fact.last_sequence > known.last_sequence, "a producer's sequence only rises"
+    row = ProducerRow(state.next_turn, fact.last_sequence)
+    state.next_turn += 1
+    state.producers[fact.producer_id] = writes.producers[fact.producer_id] = row
+    if len(state.producers) > PRODUCERS_MAX:
+        silent = next(iter(state.producers))
+        del state.producers[silent]
+        writes.producers[silent] = None
 
 
 def _note_change(bucket: BucketState, writes: WriteSet) -> None:

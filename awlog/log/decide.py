@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
-from msgspec import Struct
 
 from awlog.log.apply import youngest_but_the_tail
+from awlog.log.decision import Decision, Stored, given
+from awlog.log.heartbeats import decide_heartbeat, decide_heartbeats
 from awlog.log.sealing import moved, seal_new
 from awlog.log.segment import SEGMENT_EVENTS
 from awlog.log.state import BucketState, LoadSegment, State
-from awlog.log.tail import covers, merged_duration_us
 from awlog.model.bucket import BucketMeta
 from awlog.model.commands import (
     ChangeSetting,
@@ -28,10 +28,11 @@ from awlog.model.commands import (
     NewEvent,
     SealedBeforehand,
     SendHeartbeat,
+    SendHeartbeats,
     UpdateBucket,
 )
 from awlog.model.errors import BucketExists, InsufficientStorage
-from awlog.model.event import BUCKET_NUMBER_MAX, SEQ_MAX, BucketNumber, Event, Payload, Seq, seq_in_bucket
+from awlog.model.event import BUCKET_NUMBER_MAX, BucketNumber, Event, Payload, Seq, seq_in_bucket
 from awlog.model.facts import (
     BucketCreated,
     BucketDeleted,
@@ -42,7 +43,6 @@ from awlog.model.facts import (
     EventsAppended,
     Fact,
     SettingChanged,
-    TailExtended,
 )
 from awlog.model.payload import with_field
 
@@ -50,25 +50,13 @@ from awlog.model.payload import with_field
 BULK_EVENTS = 2 * SEGMENT_EVENTS
 
 
-class Stored(Struct, frozen=True):
-    """The answer to a command that writes events: as they are stored, in the order given."""
-
-    bucket_number: BucketNumber
-    events: list[Event]
-
-
-class Decision(Struct, frozen=True):
-    """What happens, in order, and what the client is told when it is durable."""
-
-    facts: list[Fact]
-    answer: Stored | bool | None
-
-
 def decide(state: State, command: Command, load: LoadSegment) -> Decision:
     """What follows from `command`. Raises Refused: NoSuchBucket, BucketExists. O(1) for a heartbeat in order."""
     match command:
         case SendHeartbeat():
-            return _heartbeat(state.bucket(command.bucket_id), command, load)
+            return decide_heartbeat(state.bucket(command.bucket_id), command, load)
+        case SendHeartbeats():
+            return Decision(*decide_heartbeats(state, command, load))
         case InsertEvents():
             return _insert(state.bucket(command.bucket_id), command, load)
         case CreateBucket():
@@ -99,43 +87,6 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
             assert_never(command)
 
 
-def _heartbeat(bucket: BucketState, beat: SendHeartbeat, load: LoadSegment) -> Decision:
-    """The rules of a heartbeat, in their order."""
-    tail = bucket.tail
-    if tail is not None:
-        duration_us = merged_duration_us(tail, beat)
-        if duration_us is not None:
-            if duration_us == tail.duration_us:
-                return Decision([], Stored(bucket.number, [tail]))
-            longer = Event(tail.seq, tail.start_us, duration_us, tail.payload)
-            return Decision([TailExtended(bucket.number, tail.seq, duration_us)], Stored(bucket.number, [longer]))
-        if beat.start_us <= tail.start_us:
-            known = _covering(bucket, beat, load)
-            if known is not None:
-                return Decision([], Stored(bucket.number, [known]))
-    event = Event(_seq(bucket.next_seq), beat.start_us, beat.duration_us, beat.payload)
-    return Decision([EventAppended(bucket.number, event)], Stored(bucket.number, [event]))
-
-
-def _covering(bucket: BucketState, beat: SendHeartbeat, load: LoadSegment) -> Event | None:
-    """A stored event that says already all that a late heartbeat says. Looks only where one can be."""
-    if bucket.tail is not None and covers(bucket.tail, beat):
-        return bucket.tail
-    for event in bucket.head.newest_first(beat.start_us, beat.start_us):
-        if covers(event, beat):
-            return event
-    for entry in bucket.index.meeting(beat.start_us, beat.start_us):
-        columns = load(bucket.number, entry)
-        if beat.payload in columns.payloads:
-            code = columns.payloads.index(beat.payload)
-            hits = (
-                (columns.start_us <= beat.start_us) & (columns.end_us >= beat.end_us) & (columns.payload_code == code)
-            )
-            if hits.any():
-                return columns.event(int(hits.argmax()))
-    return None
-
-
 def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> Decision:
     """Replaces the events whose ids are of this bucket, appends the others. Of two with one id the later counts."""
     if all(event.wire_id is None for event in command.events):
@@ -152,7 +103,7 @@ def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> De
             _check_tail_can_go(bucket, seq, load)
             replaced[seq] = Event(seq, sent.start_us, sent.duration_us, sent.payload)
         else:
-            seq = _seq(next_seq)
+            seq = given(next_seq)
             next_seq = Seq(next_seq + 1)
             new[seq] = Event(seq, sent.start_us, sent.duration_us, sent.payload)
             appended.append(EventAppended(bucket.number, new[seq]))
@@ -173,7 +124,7 @@ def _append(
     """Facts for events that are all new, and the events as they will be stored."""
     if not events:
         return [], []
-    _seq(Seq(next_seq + len(events) - 1))
+    given(Seq(next_seq + len(events) - 1))
     stored = [Event(Seq(seq), e.start_us, e.duration_us, e.payload) for seq, e in enumerate(events, start=next_seq)]
     if len(events) < BULK_EVENTS:
         return [EventAppended(number, event) for event in stored], stored
@@ -234,9 +185,3 @@ def _new_meta(command: CreateBucket, number: BucketNumber) -> BucketMeta:
         command.name,
         command.data,
     )
-
-
-def _seq(seq: Seq) -> Seq:
-    if seq > SEQ_MAX:
-        raise InsufficientStorage(f"This bucket has given out all its {SEQ_MAX} event ids; begin another bucket")
-    return seq

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from awlog.log.columns import Columns
 from awlog.log.head import Head
 from awlog.log.segment_index import SegmentEntry, SegmentIndex
-from awlog.log.write_set import WriteSet
+from awlog.log.write_set import ProducerRow, WriteSet
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import NoSuchBucket
 from awlog.model.event import BucketNumber, Event, Seq
@@ -95,13 +95,15 @@ class BucketState:
 class State:
     """The whole of a server's data, as far as it is held in memory."""
 
-    __slots__ = ("_by_id", "_by_number", "next_bucket_number", "settings")
+    __slots__ = ("_by_id", "_by_number", "next_bucket_number", "next_turn", "producers", "settings")
 
     def __init__(self) -> None:
         self._by_id: dict[str, BucketState] = {}
         self._by_number: dict[BucketNumber, BucketState] = {}
         self.next_bucket_number = BucketNumber(1)
         self.settings: dict[str, bytes] = {}
+        self.producers: dict[str, ProducerRow] = {}  # by turn: the one that has been silent longest is the first
+        self.next_turn = 1
 
     def buckets(self) -> list[BucketState]:
         """Oldest first."""
@@ -125,6 +127,7 @@ class State:
         copied = State()
         copied.next_bucket_number = self.next_bucket_number
         copied.settings = dict(self.settings)
+        copied.producers, copied.next_turn = dict(self.producers), self.next_turn
         for bucket in self._by_id.values():
             copied._by_id[bucket.meta.id] = copied._by_number[bucket.number] = bucket.copy()
         return copied
@@ -167,6 +170,14 @@ class State:
                 self.settings.pop(key, None)
             else:
                 self.settings[key] = value
+        for producer_id in writes.producers:
+            self.producers.pop(producer_id, None)
+        heard = [
+            (known.turn, producer_id, known) for producer_id, known in writes.producers.items() if known is not None
+        ]
+        for turn, producer_id, known in sorted(heard, key=lambda entry: entry[0]):
+            self.producers[producer_id] = known
+            self.next_turn = turn + 1
 
 
 def _absorb_records(head: Head, records: dict[Seq, Event | None]) -> None:
@@ -177,5 +188,7 @@ def _absorb_records(head: Head, records: dict[Seq, Event | None]) -> None:
             elif head.get(seq) is not None:
                 head.remove(seq)
         return
-    head.remove_all([seq for seq in records if head.get(seq) is not None])
+    gone = [seq for seq in records if head.get(seq) is not None]
+    if gone:
+        head.remove_all(gone)
     head.put_all(event for event in records.values() if event is not None)

@@ -36,6 +36,13 @@ class SegmentWrite(Struct, frozen=True):
     columns: Columns | None = None
 
 
+class ProducerRow(Struct, frozen=True, gc=False):
+    """How far a producer's stream was taken. Turns count up: the producer with the least has been silent longest."""
+
+    turn: int
+    last_sequence: int
+
+
 class WriteSet(Struct):
     """By key, the value to put, or None to remove. Removing a bucket removes all that is below it."""
 
@@ -45,9 +52,10 @@ class WriteSet(Struct):
     records: dict[BucketNumber, dict[Seq, Event | None]] = field(default_factory=dict)
     segments: dict[BucketNumber, dict[Seq, SegmentWrite | None]] = field(default_factory=dict)
     settings: dict[str, bytes | None] = field(default_factory=dict)
+    producers: dict[str, ProducerRow | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.tails or self.buckets or self.records or self.segments or self.settings)
+        return bool(self.tails or self.buckets or self.records or self.segments or self.settings or self.producers)
 
     def put_record(self, bucket_number: BucketNumber, event: Event) -> None:
         self.records.setdefault(bucket_number, {})[event.seq] = event

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Sequence
 
+from msgspec import Struct, field
+
+from awlog.model.errors import AwlogError, Refused
 from awlog.model.event import Event, Payload
 from awlog.model.facts import SealedRun
 from awlog.model.times import Micros
@@ -70,6 +73,46 @@ class SendHeartbeat(Struct, frozen=True, gc=False):
         return Micros(self.start_us + self.duration_us)
 
 
+class Producer(Struct, frozen=True, gc=False):
+    """Who sends a stream, by a name of its own choice, and the sequence number of the first line of a command."""
+
+    id: str
+    first_sequence: int
+
+
+class SendHeartbeats(Struct, frozen=True):
+    """Many heartbeats, to any buckets: each is decided after the one before, as if it came alone.
+
+    `lines` holds one entry for each line that was sent: a heartbeat, why it was none, or None for an empty line. Those
+    before `begin` are decided already. Line i of a producer has the sequence number `first_sequence` + i.
+    """
+
+    lines: Sequence[SendHeartbeat | Refused | None]
+    producer: Producer | None = None
+    begin: int = 0
+
+
+class Taken(Struct):
+    """The answer to `SendHeartbeats`. `refused` names them by their index; those up to `end` are decided.
+
+    `merged` made an event longer or were covered by one, `duplicates` had a sequence number that was known already.
+    """
+
+    merged: int = 0
+    inserted: int = 0
+    duplicates: int = 0
+    refused: list[tuple[int, AwlogError]] = field(default_factory=list)
+    end: int = 0
+
+    def add(self, later: Taken) -> None:
+        """Takes in what was decided next."""
+        self.merged += later.merged
+        self.inserted += later.inserted
+        self.duplicates += later.duplicates
+        self.refused += later.refused
+        self.end = later.end
+
+
 class DeleteEvent(Struct, frozen=True):
     bucket_id: str
     wire_id: int
@@ -94,6 +137,7 @@ Command = (
     | DeleteBucket
     | InsertEvents
     | SendHeartbeat
+    | SendHeartbeats
     | DeleteEvent
     | ImportBuckets
     | ChangeSetting

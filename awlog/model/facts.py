@@ -79,6 +79,13 @@ class SettingChanged(Struct, frozen=True):
     value: bytes | None
 
 
+class ProducerAdvanced(Struct, frozen=True, gc=False):
+    """Everything that a producer numbered up to `last_sequence` is decided: sent again, it is a duplicate."""
+
+    producer_id: str
+    last_sequence: int
+
+
 class RecordsSealed(Struct, frozen=True):
     """The oldest records of a bucket's head now live in a segment."""
 
@@ -97,5 +104,6 @@ Fact = (
     | EventReplaced
     | EventDeleted
     | SettingChanged
+    | ProducerAdvanced
     | RecordsSealed
 )

@@ -59,6 +59,7 @@ def check(environment: Environment, progress: Progress = lambda _done, _all: Non
             state = State()
             state.absorb(recovered)
             _check_segment_keys(txn, environment, state, report)
+            _check_producers(state, report)
             _check_identity(txn, environment, report)
         except (AwlogError, KeyError, AssertionError, ValueError) as error:
             report.problems.append(str(error) or type(error).__name__)
@@ -66,7 +67,7 @@ def check(environment: Environment, progress: Progress = lambda _done, _all: Non
         segments_all = sum(len(bucket.index) for bucket in state.buckets())
         segments_done = 0
         snapshot = Snapshot(txn, environment)
-        digest = _settings_digest(recovered)
+        digest = _digest_apart_from_buckets(recovered)
         for bucket in state.buckets():
             prefix = layout.bucket_key(bucket.number)
             digest.add(prefix + layout.encode_bucket(bucket.meta) + bucket.next_seq.to_bytes(8, "big"))
@@ -109,6 +110,17 @@ def _check_segment_keys(txn: lmdb.Transaction, environment: Environment, state: 
     report.problems += [f"Segment {seq} of bucket number {number} is not indexed" for number, seq in stored - indexed]
 
 
+def _check_producers(state: State, report: Report) -> None:
+    turns = [known.turn for known in state.producers.values()]
+    if len(set(turns)) != len(turns):
+        report.problems.append("Two producers of streams have the same turn")
+    report.problems += [
+        f"The producer {producer_id!r} has the sequence {known.last_sequence} or the turn {known.turn}, which begin at 1"
+        for producer_id, known in state.producers.items()
+        if known.last_sequence < 1 or known.turn < 1
+    ]
+
+
 def _check_identity(txn: lmdb.Transaction, environment: Environment, report: Report) -> None:
     stored = bytes(txn.get(layout.DEVICE_KEY, b"", db=environment.databases[layout.META]))
     device_id = layout.without_checksum(layout.DEVICE_KEY, stored, "The device's id").decode()
@@ -117,11 +129,14 @@ def _check_identity(txn: lmdb.Transaction, environment: Environment, report: Rep
         report.problems.append("identity.json is missing, or names another device than the store")
 
 
-def _settings_digest(writes: WriteSet) -> Digest:
+def _digest_apart_from_buckets(writes: WriteSet) -> Digest:
     digest = Digest()
     digest.add(f"next bucket {writes.next_bucket_number}".encode())
     for key, value in writes.settings.items():
         digest.add(b"setting" + key.encode() + b"\0" + (value or b""))
+    for producer_id, known in writes.producers.items():
+        if known is not None:
+            digest.add(b"producer" + layout.encode_producer(producer_id.encode(), known) + producer_id.encode())
     return digest
 
 

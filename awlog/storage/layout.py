@@ -10,7 +10,7 @@ import msgspec
 
 from awlog.log.record import decode_record, encode_record
 from awlog.log.segment_index import SegmentEntry
-from awlog.log.write_set import TailRow
+from awlog.log.write_set import ProducerRow, TailRow
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import DataDamaged
 from awlog.model.event import BucketNumber, Event, Payload, Seq
@@ -25,7 +25,10 @@ LOG: Final = b"log"
 SEGMENTS: Final = b"segments"
 SEGMENT_INDEX: Final = b"segment_index"
 SETTINGS: Final = b"settings"
-SUB_DATABASES: Final = (META, BUCKETS, TAILS, LOG, SEGMENTS, SEGMENT_INDEX, SETTINGS)
+PRODUCERS: Final = b"producers"
+SUB_DATABASES: Final = (META, BUCKETS, TAILS, LOG, SEGMENTS, SEGMENT_INDEX, SETTINGS, PRODUCERS)
+# Not in the first stores of this format.
+ADDED_LATER: Final = (PRODUCERS,)
 
 # Keys of `meta`.
 FORMAT_KEY: Final = b"format_version"
@@ -36,6 +39,7 @@ CLEAN_KEY: Final = b"clean"
 _BUCKET_KEY: Final = struct.Struct(">I")
 _SEQ_KEY: Final = struct.Struct(">IQ")
 _TAIL_ROW: Final = struct.Struct("<IQI")
+_PRODUCER_ROW: Final = struct.Struct("<QQ")
 _ENTRY: Final = struct.Struct("<IQIqqqI")
 
 KEY_BYTES_MAX: Final = 511  # LMDB's limit
@@ -141,6 +145,19 @@ def decode_bucket(key: bytes, value: bytes) -> BucketMeta:
     return BucketMeta(
         number, row.id, row.type, row.client, row.hostname, Micros(row.created_us), row.name, Payload(row.data)
     )
+
+
+def encode_producer(key: bytes, row: ProducerRow) -> bytes:
+    return with_checksum(key, _PRODUCER_ROW.pack(row.turn, row.last_sequence))
+
+
+def decode_producer(key: bytes, value: bytes) -> ProducerRow:
+    """Raises DataDamaged."""
+    where = f"How far producer {key.decode()!r} was taken"
+    packed = without_checksum(key, value, where)
+    if len(packed) != _PRODUCER_ROW.size:
+        raise DataDamaged(where)
+    return ProducerRow(*_PRODUCER_ROW.unpack(packed))
 
 
 def with_checksum(key: bytes, value: bytes) -> bytes:

@@ -60,6 +60,9 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
         writes.put_segment(number, SegmentWrite(layout.decode_entry(key, value)))
     for key, value in _rows(txn, databases[layout.SETTINGS]):
         writes.settings[key.decode()] = layout.without_checksum(key, value, f"The setting {key.decode()!r}")
+    if layout.PRODUCERS in databases:
+        for key, value in _rows(txn, databases[layout.PRODUCERS]):
+            writes.producers[key.decode()] = layout.decode_producer(key, value)
     missing = [number for number in writes.buckets if number not in writes.tails]
     if any(number >= writes.next_bucket_number for number in writes.buckets):
         raise DataDamaged("The next bucket number, which was given out already,")

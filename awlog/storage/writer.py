@@ -105,6 +105,13 @@ def _put_all(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) 
             txn.delete(encoded, db=settings)
         else:
             txn.put(encoded, layout.with_checksum(encoded, value), db=settings)
+    producers = databases[layout.PRODUCERS]
+    for producer_id, known in writes.producers.items():
+        encoded = producer_id.encode()
+        if known is None:
+            txn.delete(encoded, db=producers)
+        else:
+            txn.put(encoded, layout.encode_producer(encoded, known), db=producers)
 
 
 def _put_records(

@@ -20,15 +20,14 @@ import pytest
 
 from awlog.engine import engine as engine_module
 from awlog.engine import upkeep as upkeep_module
-from awlog.engine.committer import Reply
 from awlog.engine.engine import CACHE_BYTES, Engine
 from awlog.log import decide as decide_module
 from awlog.log import sealing as sealing_module
-from awlog.log.decide import Decision, Stored
+from awlog.log.decision import Stored
 from awlog.log.state import State
 from awlog.log.write_set import WriteSet
 from awlog.model.commands import CreateBucket, InsertEvents, NewEvent, SendHeartbeat
-from awlog.model.errors import Busy
+from awlog.model.errors import AwlogError, Busy
 from awlog.model.event import BucketNumber, Event, Payload
 from awlog.model.facts import Fact
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
@@ -168,9 +167,9 @@ class WatchedEngine(Engine):
             open_writer=lambda opened: _WatchedWriter(opened, disk),
         )
 
-    def _stage(self, decision: Decision, reply: Reply) -> None:
-        self._facts_staged.append((self._committer.writes, decision.facts))
-        super()._stage(decision, reply)
+    def _apply(self, facts: list[Fact]) -> AwlogError | None:
+        self._facts_staged.append((self._committer.writes, facts))
+        return super()._apply(facts)
 
     def _take_durable(self, writes: WriteSet, txn_id: int) -> None:
         super()._take_durable(writes, txn_id)
@@ -357,6 +356,8 @@ def picture(state: State) -> dict[str, Any]:
     return {
         "next bucket number": state.next_bucket_number,
         "settings": state.settings,
+        "producers": list(state.producers.items()),
+        "next turn": state.next_turn,
         "buckets": [
             (
                 bucket.meta,

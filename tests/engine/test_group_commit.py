@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from awlog.engine.committer import Committer, into_future
-from awlog.log.decide import Stored
+from awlog.log.decision import Stored
 from awlog.log.write_set import WriteSet
 from awlog.model.commands import DeleteEvent
 from awlog.model.errors import BucketExists, NoSuchBucket, Unavailable

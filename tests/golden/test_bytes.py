@@ -129,6 +129,7 @@ def test_the_format_is_version_1() -> None:
         b"segments",
         b"segment_index",
         b"settings",
+        b"producers",
     }
 
 

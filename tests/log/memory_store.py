@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from awlog.log.apply import apply
 from awlog.log.columns import Columns
-from awlog.log.decide import Decision, decide
+from awlog.log.decide import decide
+from awlog.log.decision import Decision
 from awlog.log.sealing import seal
 from awlog.log.segment import decode_segment, encode_segment
 from awlog.log.segment_index import SegmentEntry
@@ -159,6 +160,7 @@ def contents_of(state: State) -> object:
     return (
         state.next_bucket_number,
         dict(state.settings),
+        list(state.producers.items()),
         [
             (
                 bucket.meta,

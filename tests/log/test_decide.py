@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from awlog.log.decide import BULK_EVENTS, Decision, Stored, decide
+from awlog.log.decide import BULK_EVENTS, decide
+from awlog.log.decision import Decision, Stored
 from awlog.log.sealing import seal_new
 from awlog.log.segment import SEGMENT_EVENTS
 from awlog.model.bucket import BucketMeta

@@ -128,6 +128,22 @@ class Bucket:
     fields: Fields
     events: dict[int, Stored] = field(default_factory=dict)
 
+    def longer_by(self, beat: Beat) -> Stored | None:
+        """The tail record as the beat makes it; None if it does not continue it."""
+        sent, tail = beat.sent, self.tail()
+        if tail is None or text_of(tail.data) != text_of(sent.data):
+            return None
+        if not tail.start_us <= sent.start_us <= tail.end_us + beat.pulsetime_us:
+            return None
+        return replace(tail, duration_us=max(tail.end_us, sent.start_us + sent.duration_us) - tail.start_us)
+
+    def covering(self, sent: Sent) -> list[Stored]:
+        """What says already all that a late beat says."""
+        tail = self.tail()
+        if tail is None or sent.start_us > tail.start_us:
+            return []
+        return [event for event in self.events.values() if event.covers(sent)]
+
     def tail(self) -> Stored | None:
         return max(self.events.values(), key=lambda event: (event.start_us, event.id), default=None)
 
@@ -198,22 +214,34 @@ class Model:
     def _beat(self, bucket: Bucket, beat: Beat, answer: object) -> None:
         assert isinstance(answer, list)
         (told,) = answer
-        sent, tail = beat.sent, bucket.tail()
-        if (
-            tail is not None
-            and text_of(tail.data) == text_of(sent.data)
-            and tail.start_us <= sent.start_us <= tail.end_us + beat.pulsetime_us
-        ):
-            end_us = max(tail.end_us, sent.start_us + sent.duration_us)
-            assert told == replace(tail, duration_us=end_us - tail.start_us)
-            bucket.events[tail.id] = told
-            return
-        if tail is not None and sent.start_us <= tail.start_us:
-            covering = [event for event in bucket.events.values() if event.covers(sent)]
-            if covering:
-                assert told in covering
-                return
-        self._is_new(bucket, told, sent)
+        longer, covering = bucket.longer_by(beat), bucket.covering(beat.sent)
+        if longer is not None:
+            assert told == longer
+            bucket.events[longer.id] = longer
+        elif covering:
+            assert told in covering
+        else:
+            self._is_new(bucket, told, beat.sent)
+
+    def take_stream(self, beats: Sequence[Beat], new_ids: dict[str, list[int]]) -> tuple[int, int, int]:
+        """How many of the beats, one after another, merge, are new, are refused. `new_ids` as for `take_import`."""
+        merged = inserted = refused = 0
+        for beat in beats:
+            bucket = self.buckets.get(beat.bucket)
+            if bucket is None:
+                refused += 1
+            elif (longer := bucket.longer_by(beat)) is not None:
+                bucket.events[longer.id] = longer
+                merged += 1
+            elif bucket.covering(beat.sent):
+                merged += 1
+            else:
+                sent = beat.sent
+                told = Stored(new_ids[beat.bucket].pop(0), sent.start_us, sent.duration_us, sent.data)
+                self._is_new(bucket, told, sent)
+                inserted += 1
+        assert not any(new_ids.values()), "nothing is stored that was not sent"
+        return merged, inserted, refused
 
     def _insert(self, bucket: Bucket, sent: Sequence[Sent], answer: object) -> None:
         assert isinstance(answer, list)

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from awlog.log.decide import Stored as EngineStored
+from awlog.log.decision import Stored as EngineStored
 from awlog.model import commands
 from awlog.model.errors import Busy, InsufficientStorage, NoSuchBucket, NoSuchEvent, Refused, Unavailable
 from awlog.model.event import Payload, event_id
@@ -248,6 +248,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
+        self._streamed: list[Beat] = []
         self._opened = ExitStack()
         self._opened.enter_context(small_segments())
         self._directory = Path(self._opened.enter_context(TemporaryDirectory()))
@@ -315,6 +316,25 @@ class EngineAgainstModel(RuleBasedStateMachine):
             beats.append(Beat(name, Sent(at_us, 0, titles[n * len(titles) // len(steps_us)]), pulsetime_us))
         for asked in [[beat] for beat in beats] if waits else [beats]:
             self._ask(asked)
+
+    @rule(asked=st.lists(beats_near | beats, max_size=12), resent_count=st.integers(0, 5))
+    def stream(self, asked: list[BeatNear | Beat], resent_count: int) -> None:
+        """A producer that sends on, and some of its last lines again: what it comes to is what its new beats come to."""
+        assert self._engine.last_sequence("phone") == len(self._streamed)
+        new = [resolved for draft in asked if isinstance(resolved := self._resolved(draft), Beat)]
+        resent = self._streamed[-resent_count:] if resent_count else []
+        lines = [command for beat in [*resent, *new] if isinstance(command := command_of(beat), commands.SendHeartbeat)]
+        producer = commands.Producer("phone", len(self._streamed) - len(resent) + 1)
+        known = {name: set(bucket.events) for name, bucket in self.model.buckets.items()}
+
+        async def send() -> tuple[commands.Taken, dict[str, list[int]]]:
+            taken = await self._engine.submit_heartbeats(commands.SendHeartbeats(lines, producer))
+            return taken, {name: sorted(set(await self._engine.ids(name)) - ids) for name, ids in known.items()}
+
+        taken, new_ids = self._run(send())
+        self._streamed += new
+        assert taken.duplicates == len(resent)
+        assert (taken.merged, taken.inserted, len(taken.refused)) == self.model.take_stream(new, new_ids)
 
     @rule(name=names, anew=st.none() | fields)
     def delete_a_bucket(self, name: str, anew: Fields | None) -> None:

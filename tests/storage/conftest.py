@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from awlog.model.commands import ChangeSetting, DeleteBucket
+from awlog.model.commands import ChangeSetting, DeleteBucket, Producer, SendHeartbeats
 from tests.engine.harness import Store, beat, create, event, insert, small_segments
 
 
@@ -40,6 +40,8 @@ async def _fill(store: Store) -> None:
     await engine.submit(DeleteBucket("gone"))
     await engine.submit(ChangeSetting("theme", b'"dark"'))
     await engine.submit(ChangeSetting("views", b"[1,2]"))
+    await engine.submit_heartbeats(SendHeartbeats([None], Producer("phone", 7)))
+    await engine.submit_heartbeats(SendHeartbeats([None], Producer("laptop", 1)))
     main = engine.durable_state.bucket("main")
     assert (len(main.index), len(main.head)) == (3, 3)
     await store.close()
@@ -48,7 +50,7 @@ async def _fill(store: Store) -> None:
 @pytest.fixture
 def store(tmp_path: Path, whole_store: Path) -> Store:
     """Closed. Bucket `main` has three segments, a head of three records and a tail record; `quiet` a tail record only;
-    `empty` nothing; `gone` was deleted; two settings.
+    `empty` nothing; `gone` was deleted; two settings; two producers.
     """
     shutil.copytree(whole_store, tmp_path / "data")
     return Store(tmp_path / "data")

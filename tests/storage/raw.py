@@ -34,6 +34,10 @@ class Tables:
     def delete(self, table: bytes, key: bytes) -> None:
         assert self._txn.delete(key, db=self._of(table)), "only what is there is deleted"
 
+    def drop(self, table: bytes) -> None:
+        """The whole table, its name too."""
+        self._txn.drop(self._of(table))
+
     def change(self, table: bytes, key: bytes, change: Callable[[bytes], bytes]) -> None:
         old = self.get(table, key)
         new = change(old)

@@ -13,7 +13,7 @@ from awlog.log.record import encode_record
 from awlog.log.segment import encode_segment
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.segment_index import entry_of as entry_of_columns
-from awlog.log.write_set import TailRow
+from awlog.log.write_set import ProducerRow, TailRow
 from awlog.model.bucket import BucketMeta
 from awlog.model.event import Event, Payload, Seq
 from awlog.model.times import Micros
@@ -66,6 +66,7 @@ CHECKSUMMED: Final = (
     layout.SEGMENTS,
     layout.SEGMENT_INDEX,
     layout.SETTINGS,
+    layout.PRODUCERS,
 )
 PLACES: Final = (0, 3, 4, 9, -1)
 
@@ -98,7 +99,7 @@ async def test_a_row_cut_short_is_found(store: Store, table: bytes, keep: int):
     assert checked(store).problems
 
 
-@pytest.mark.parametrize("table", [t for t in CHECKSUMMED if t not in (layout.SETTINGS,)], ids=lambda t: t.decode())
+@pytest.mark.parametrize("table", [t for t in CHECKSUMMED if t != layout.SETTINGS], ids=lambda t: t.decode())
 @pytest.mark.parametrize("key", [b"k", b"a key that is too long to be one"])
 async def test_a_key_that_is_no_key_is_found(store: Store, table: bytes, key: bytes):
     """Reported like any other damage: a check never ends with an exception."""
@@ -346,6 +347,7 @@ async def test_the_digest_says_what_is_stored_and_not_where(store: Store):
         lambda rows: rows.delete(layout.LOG, main_key(13)),
         lambda rows: rows.delete(layout.SETTINGS, b"theme"),
         lambda rows: rows.put(layout.SETTINGS, b"theme", layout.with_checksum(b"theme", b"1")),
+        lambda rows: rows.delete(layout.PRODUCERS, b"phone"),
         lambda rows: rows.put(layout.META, layout.NEXT_BUCKET_KEY, layout.with_checksum(layout.NEXT_BUCKET_KEY, b"9")),
     ]
     seen = {digest}
@@ -356,3 +358,11 @@ async def test_the_digest_says_what_is_stored_and_not_where(store: Store):
         assert report.problems == []
         assert report.digest not in seen
         seen.add(report.digest)
+
+
+@pytest.mark.parametrize(("turn", "last_sequence"), [(1, 9), (0, 9), (3, 0)])
+async def test_a_producer_with_an_impossible_row_is_found(store: Store, turn: int, last_sequence: int):
+    """Turns and sequences begin at 1, and no two producers have one turn."""
+    with tables(store.data_dir) as rows:
+        rows.put(layout.PRODUCERS, b"laptop", layout.encode_producer(b"laptop", ProducerRow(turn, last_sequence)))
+    assert any("producer" in problem for problem in checked(store).problems)

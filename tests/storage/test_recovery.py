@@ -11,11 +11,13 @@ import pytest
 
 from awlog.log.columns import columns_of
 from awlog.log.segment_index import SegmentEntry, entry_of
-from awlog.log.write_set import SegmentWrite, TailRow, WriteSet
+from awlog.log.write_set import ProducerRow, SegmentWrite, TailRow, WriteSet
 from awlog.model.bucket import BucketMeta
+from awlog.model.commands import Producer, SendHeartbeats
 from awlog.model.event import SEQ_MAX, BucketNumber, Event, Payload, Seq
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.storage import layout
+from awlog.storage.check import check
 from awlog.storage.environment import Environment, create_if_new
 from awlog.storage.recovery import recover
 from awlog.storage.snapshot import Snapshot
@@ -242,3 +244,39 @@ async def test_rows_that_this_version_does_not_know_are_kept(store: Store):
     await store.close()
     with tables(store.data_dir) as rows:
         assert rows.get(layout.META, b"from the future") == b"kept"
+
+
+def test_producers(environment: Environment):
+    """The last row of each; those that were forgotten are gone; the numbers go up to the greatest of 8 bytes."""
+    first = WriteSet(
+        producers={"a": ProducerRow(1, 10), "b": ProducerRow(2, 1), "Gerät": ProducerRow(3, (1 << 64) - 1)}
+    )
+    second = WriteSet(producers={"b": None, "a": ProducerRow(4, 11)})
+    found = recovered_after(environment, first, second).producers
+    assert found == {"a": ProducerRow(4, 11), "Gerät": ProducerRow(3, (1 << 64) - 1)}
+
+
+async def test_a_start_goes_on_where_each_producer_was(store: Store):
+    """Their order, who comes next to be forgotten, and the next turn are those of before."""
+    engine = await store.open()
+    await engine.submit_heartbeats(SendHeartbeats([None, None], Producer("phone", 8)))
+    before = engine.durable_state
+    after = (await store.restart()).durable_state
+    assert list(after.producers.items()) == list(before.producers.items())
+    assert after.producers == {"laptop": ProducerRow(2, 1), "phone": ProducerRow(3, 9)}
+    assert (after.next_turn, before.next_turn) == (4, 4)
+    await store.close()
+
+
+async def test_a_store_from_before_there_were_producers_is_read_and_written(store: Store):
+    """Read-only it has none; a server that opens it makes the table."""
+    with tables(store.data_dir) as rows:
+        rows.drop(layout.PRODUCERS)
+    reading = Environment(store.data_dir, read_only=True)
+    assert recover(reading).writes.producers == {}
+    assert check(reading).problems == []
+    reading.close()
+    engine = await store.open()
+    await engine.submit_heartbeats(SendHeartbeats([None], Producer("phone", 1)))
+    assert (await store.restart()).last_sequence("phone") == 1
+    await store.close()

@@ -1,0 +1,31 @@
+"""What `decide` gives: the facts that follow from a command, and its answer."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from awlog.model.commands import Taken
+from awlog.model.errors import InsufficientStorage
+from awlog.model.event import SEQ_MAX, BucketNumber, Event, Seq
+from awlog.model.facts import Fact
+
+
+class Stored(Struct, frozen=True):
+    """The answer to a command that writes events: as they are stored, in the order given."""
+
+    bucket_number: BucketNumber
+    events: list[Event]
+
+
+class Decision(Struct, frozen=True):
+    """What happens, in order, and what the client is told when it is durable."""
+
+    facts: list[Fact]
+    answer: Stored | Taken | bool | None
+
+
+def given(seq: Seq) -> Seq:
+    """A seq that is about to be given to a new event. Raises InsufficientStorage when there are no more."""
+    if seq > SEQ_MAX:
+        raise InsufficientStorage(f"This bucket has given out all its {SEQ_MAX} event ids; begin another bucket")
+    return seq
