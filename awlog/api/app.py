@@ -54,7 +54,7 @@ class App:
         if request.version < HttpVersion10:  # HTTP/0.9 has no status to refuse it with
             return _hang_up(request)
         target, _, query_text = request.raw_path.partition("#")[0].partition("?")
-        call = Call(request, self._engine, self._settings, query_text)
+        call = Call(request, self._engine, self._settings, query_text, self._in_progress)
         try:
             return await self._answer(call, target)
         except AwlogError as error:
@@ -90,7 +90,8 @@ class App:
             if method == "OPTIONS" and "Access-Control-Request-Method" in headers:
                 asked = headers.get("Access-Control-Request-Headers", "")
                 return web.Response(headers=guard.preflight_headers(origin, asked))
-            call.headers = guard.admit(method, origin, hosts)
+            # A page may open a WebSocket to anywhere without a preflight, and write on it.
+            call.headers = guard.admit("POST" if "Upgrade" in headers else method, origin, hosts)
         if len(segments) == 1:
             if method not in ("GET", "HEAD"):
                 raise MethodNotAllowed(method, "GET, HEAD")

@@ -12,13 +12,23 @@ from aiohttp import web
 
 from awlog.api.configuration import BODY_SILENCE_S, SLOW_READER_S, ApiSettings
 from awlog.api.content_coding import COMPRESSED_FROM_BYTES, Encoder, coding_for
+from awlog.api.in_progress import InProgress
 from awlog.engine.engine import Engine
-from awlog.model.errors import AwlogError, BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from awlog.model.errors import (
+    AwlogError,
+    BadRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    Unavailable,
+    UnsupportedMediaType,
+)
 
 # An answer shorter than this is sent whole, with its length; a longer one is streamed.
 _WHOLE_BYTES_MAX: Final = 256 * 1024
 # What is written to a socket at a time: fewer system calls, and pieces that are worth compressing.
 _WRITTEN_BYTES: Final = 64 * 1024
+# From this length on a body is decoded in a thread, so that nobody waits for it.
+LARGE_BODY_BYTES: Final = 256 * 1024
 JSON_TYPE: Final = "application/json"
 
 
@@ -29,13 +39,16 @@ class BrokenOff(ConnectionError):
 class Call:
     """The request, the path's parameters, and what the answer's headers hold already."""
 
-    __slots__ = ("_query", "engine", "headers", "params", "query_text", "request", "settings")
+    __slots__ = ("_query", "engine", "headers", "in_progress", "params", "query_text", "request", "settings")
 
-    def __init__(self, request: web.BaseRequest, engine: Engine, settings: ApiSettings, query_text: str) -> None:
+    def __init__(
+        self, request: web.BaseRequest, engine: Engine, settings: ApiSettings, query_text: str, in_progress: InProgress
+    ) -> None:
         self.request = request
         self.engine = engine
         self.settings = settings
         self.query_text = query_text
+        self.in_progress = in_progress
         self.params: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self._query: dict[str, str] | None = None
@@ -73,33 +86,51 @@ class Call:
             return whole
         parts: list[bytes] = []
         received_bytes = 0
+        async for part in self._pieces():
+            received_bytes += len(part)
+            if received_bytes > bytes_max:
+                raise too_large(bytes_max, setting)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def body_in_pieces(self) -> AsyncGenerator[bytes]:
+        """The body as it comes, of any length. Raises as `body` does, and Unavailable when the server stops."""
+        self._check_encoding()
+        await self._say_continue()
+        content = self.request.content
+        stopped = Unavailable("The server is stopping; send the rest when it is back.")
+        with self.in_progress.telling(lambda: content.set_exception(stopped)):
+            async for piece in self._pieces():
+                yield piece
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        content = self.request.content
         try:
             while not content.at_eof():
                 async with asyncio.timeout(BODY_SILENCE_S):
-                    part = await content.readany()
-                received_bytes += len(part)
-                if received_bytes > bytes_max:
-                    raise too_large(bytes_max, setting)
-                parts.append(part)
+                    piece = await content.readany()
+                yield piece
         except TimeoutError:
             raise silence() from None
         except web.RequestPayloadError:
             raise BadRequest("The body is malformed: its chunks or its length do not fit") from None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def begin_body(self, bytes_max: int, setting: str) -> None:
         """What is decided by the headers, before any of the body is read. Raises as `body` does."""
-        request = self.request
-        encoding = request.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity":
-            raise UnsupportedMediaType("Compressed bodies are not taken; send the body as it is")
-        length = request.content_length
+        self._check_encoding()
+        length = self.request.content_length
         if length is not None and length > bytes_max:
             raise too_large(bytes_max, setting)
-        if "Expect" in request.headers:
-            await self._continue()
+        await self._say_continue()
 
-    async def _continue(self) -> None:
+    def _check_encoding(self) -> None:
+        encoding = self.request.headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity":
+            raise UnsupportedMediaType("Compressed bodies are not taken; send the body as it is")
+
+    async def _say_continue(self) -> None:
+        if "Expect" not in self.request.headers:
+            return
         if self.request.headers["Expect"].lower() != "100-continue":
             raise BadRequest("Only `Expect: 100-continue` is understood")
         writer = self.request.writer

@@ -12,6 +12,8 @@ IMPORT_BYTES_MAX: Final = 1_000 * 1_000_000
 # Silence inside a body, and a reader that takes nothing of its answer, end the request.
 BODY_SILENCE_S: Final = 30.0
 SLOW_READER_S: Final = 60.0
+# How often a quiet WebSocket is asked whether it is still there; half of it is the time to answer.
+PING_S: Final = 30.0
 
 
 class ApiSettings(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from awlog.api import wire
-from awlog.api.call import Call
+from awlog.api.call import LARGE_BODY_BYTES, Call
 from awlog.api.paging import PAGE_EVENTS_MAX, cursor_of, page_of
 from awlog.model.commands import DeleteEvent, InsertEvents, NewEvent
 from awlog.model.errors import BadRequest, NoSuchEvent, NotFound
@@ -21,8 +21,6 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
 # No bucket holds more events than this.
 _ALL: Final = 1 << 32
 _PAGE_EVENTS: Final = 1000
-# From this length on a body is decoded in a thread, so that nobody waits for it.
-LARGE_BODY_BYTES: Final = 256 * 1024
 
 
 async def read_events(call: Call) -> web.StreamResponse:

@@ -1,17 +1,23 @@
-"""`/buckets/<id>/heartbeat`: the hot path. Most heartbeats come by `fast_lane.py` and meet this one in `read_heartbeat`."""
+"""`/buckets/<id>/heartbeat`: the hot path; most heartbeats come by `fast_lane.py` and meet this one in `read_heartbeat`.
+
+`/buckets/<id>/heartbeats` takes many at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from typing import Final
 
 from aiohttp import web
+from msgspec import Raw
 
 from awlog.api import wire
-from awlog.api.call import Call
-from awlog.model.commands import SendHeartbeat
-from awlog.model.errors import BadRequest
+from awlog.api.call import LARGE_BODY_BYTES, Call
+from awlog.api.intake import REFUSED_NAMED_MAX, refused_body
+from awlog.model.commands import SendHeartbeat, SendHeartbeats
+from awlog.model.errors import BadRequest, Refused
 from awlog.model.times import Micros, duration_from_seconds, parse_timestamp, span_from_seconds
 
 _FLOAT: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
@@ -25,6 +31,46 @@ async def heartbeat(call: Call) -> web.StreamResponse:
     body = await call.json_body()
     beat = read_heartbeat(body, call.params["bucket_id"], span_of_pulsetime(call.query.get("pulsetime")))
     return call.json(call.engine.render(await call.engine.submit(beat)))
+
+
+async def heartbeats(call: Call) -> web.StreamResponse:
+    """A list of heartbeats, each as if it came alone after the one before; one that is refused stops no other."""
+    given = call.query.get("pulsetime")
+    pulsetime_us = None if given is None else span_of_pulsetime(given)
+    bucket_id = call.params["bucket_id"]
+    raw = await call.json_body()
+    if len(raw) < LARGE_BODY_BYTES:
+        beats = _decode_list(raw, bucket_id, pulsetime_us, _payloads)
+    else:
+        beats = await asyncio.to_thread(_decode_list, raw, bucket_id, pulsetime_us, wire.PayloadCache())
+    call.engine.bucket(bucket_id)
+    taken = await call.engine.submit_heartbeats(SendHeartbeats(beats))
+    named = [refused_body(why, index=at) for at, why in taken.refused[:REFUSED_NAMED_MAX]]
+    body = wire.TakenBody(taken.end, taken.merged, taken.inserted, 0, len(taken.refused), named)
+    return call.json(wire.encode(body))
+
+
+def _decode_list(
+    raw: bytes, bucket_id: str, pulsetime_us: Micros | None, payloads: wire.PayloadCache
+) -> list[SendHeartbeat | Refused | None]:
+    """One entry for each element. Raises BadRequest if it is no list."""
+    elements: list[Raw] | list[wire.BatchedHeartbeatBody]
+    try:
+        elements = wire.decode(wire.HEARTBEAT_LIST, raw)
+    except BadRequest:
+        elements = wire.decode(wire.RAW_LIST, raw)
+    beats: list[SendHeartbeat | Refused | None] = []
+    for element in elements:
+        try:
+            body = wire.decode(wire.BATCHED_HEARTBEAT, bytes(element)) if isinstance(element, Raw) else element
+            event = wire.new_event(body, payloads)
+            own_us = pulsetime_us if body.pulsetime is None else span_from_seconds(body.pulsetime)
+            if own_us is None:
+                raise BadRequest("`pulsetime` is missing, in the heartbeat and in the query")
+            beats.append(SendHeartbeat(bucket_id, event.start_us, event.duration_us, event.payload, own_us))
+        except BadRequest as refusal:
+            beats.append(refusal.with_traceback(None))
+    return beats
 
 
 def read_heartbeat(body: bytes, bucket_id: str, pulsetime_us: Micros) -> SendHeartbeat:

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from awlog.api import buckets, events, heartbeat, info, query, settings, transfer
+from awlog.api import buckets, events, heartbeat, info, query, settings, stream, transfer
 from awlog.api.call import Call
 from awlog.model.errors import MethodNotAllowed, NotFound
 
@@ -47,7 +47,10 @@ ROUTES: Final = (
     Route("0/buckets/{bucket_id}/events/count", {"GET": events.count_events}),
     Route("0/buckets/{bucket_id}/events/{event_id}", {"GET": events.get_event, "DELETE": events.delete_event}),
     Route("0/buckets/{bucket_id}/heartbeat", {"POST": heartbeat.heartbeat}),
+    Route("0/buckets/{bucket_id}/heartbeats", {"POST": heartbeat.heartbeats}),
     Route("0/buckets/{bucket_id}/export", {"GET": transfer.export_bucket}),
+    Route("0/heartbeats", {"POST": stream.post_heartbeats}),
+    Route("0/stream", {"GET": stream.stream}),
     Route("0/query", {"POST": query.query}),
     Route("0/export", {"GET": transfer.export_all}),
     Route("0/import", {"POST": transfer.import_buckets}),

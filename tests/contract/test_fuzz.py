@@ -172,6 +172,7 @@ JSON_TYPES = ["application/json"] * 24
 content_types = st.sampled_from(
     [
         *JSON_TYPES,
+        *["application/x-ndjson"] * 4,
         "application/json; charset=utf-8",
         "application/x+json",
         "multipart/form-data; boundary=x",
@@ -218,6 +219,8 @@ def route(
 
 
 methods = st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "PROPFIND"])
+lines = loosely({"bucket": st.sampled_from(["b", "c"]), "event": events, "pulsetime": durations}, {"producer": texts})
+streams = st.lists(lines.map(written) | st.sampled_from([b"", b"{", b"\xff"]), max_size=8).map(b"\n".join)
 event_bodies = (events | st.lists(events, max_size=4)).map(written)
 asked: st.SearchStrategy[Asked] = st.one_of(
     route(st.sampled_from(["/info", "/buckets", "/export", "/settings", "/log", "/query/"]).map("/api/0{}".format)),
@@ -233,6 +236,8 @@ asked: st.SearchStrategy[Asked] = st.one_of(
     ),
     route(names.map("/api/0/buckets/{}/heartbeat?pulsetime=10".format), ("POST", events.map(written))),
     route(names.map("/api/0/buckets/{}/heartbeat".format), ("POST", events.map(written))),
+    route(names.map("/api/0/buckets/{}/heartbeats?pulsetime=10".format), ("POST", st.lists(events).map(written))),
+    route(st.sampled_from(["/api/0/heartbeats", "/api/0/heartbeats?acks=chunk", "/api/0/stream"]), ("POST", streams)),
     route(names.map("/api/0/buckets/{}/events/count".format)),
     route(
         st.tuples(names, numerals).map(lambda pair: f"/api/0/buckets/{pair[0]}/events/{pair[1]}"),
@@ -262,6 +267,9 @@ extra_headers: st.SearchStrategy[dict[str, str]] = often(
                 "Accept",
                 "Cookie",
                 "X-HTTP-Method",
+                "Awlog-Producer",
+                "Awlog-Sequence",
+                "Upgrade",
             ]
         )
         | st.sampled_from(
@@ -325,6 +333,7 @@ def test_no_request_makes_the_server_fail(target: Target) -> None:
     assert (
         min(target.taken[write] for write in ("POST events", "POST heartbeat", "POST import", "PUT b", "POST b")) > 0
     ), target.taken
+    assert target.taken["POST heartbeats"] > 5, "lists and streams, too"
 
 
 def test_all_that_the_fuzzer_left_behind_can_be_read(target: Target) -> None:

@@ -65,6 +65,7 @@ def vary(answer: Reply) -> set[str]:
 def writes(bucket: str) -> list[tuple[str, str, str | None, bytes]]:
     """Method, path, content type and body: what a page may send, with and without a preflight."""
     document = json.dumps({"buckets": {f"{bucket}-in": WATCHER}}).encode()
+    line = json.dumps({"bucket": bucket, "pulsetime": 1, "event": event("10:00:00")})
     beat, js = json.dumps(event("10:00:00")).encode(), "application/json"
     return [
         ("POST", f"/api/0/buckets/{bucket}-new", js, json.dumps(WATCHER).encode()),
@@ -73,6 +74,8 @@ def writes(bucket: str) -> list[tuple[str, str, str | None, bytes]]:
         ("POST", f"/api/0/buckets/{bucket}/events", js, beat),
         ("POST", f"/api/0/buckets/{bucket}/heartbeat?pulsetime=1", js, beat),
         ("POST", f"/api/0/buckets/{bucket}/heartbeat?pulsetime=1", "text/plain", beat),
+        ("POST", f"/api/0/buckets/{bucket}/heartbeats?pulsetime=1", js, b"[%b]" % beat),
+        ("POST", "/api/0/heartbeats", "application/x-ndjson", line.encode()),
         ("POST", f"/api/0/settings/{bucket}", js, b"1"),
         ("DELETE", f"/api/0/settings/{bucket}", js, b""),
         ("POST", "/api/0/import", js, document),

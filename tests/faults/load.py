@@ -64,13 +64,15 @@ class Connection:
         return int(self._connection.sock.getsockname()[1])
 
     def send(self, method: str, path: str, body: Any = ...) -> Answer:
-        """Raises OSError or HTTPException when the connection ends before the answer."""
-        payload = None if body is ... else json.dumps(body)
-        headers = {} if payload is None else {"Content-Type": "application/json"}
+        """`bytes` are lines of a stream. Raises OSError or HTTPException when the connection ends before the answer."""
+        payload = None if body is ... else body if isinstance(body, bytes) else json.dumps(body)
+        kind = "application/x-ndjson" if isinstance(body, bytes) else "application/json"
+        headers = {} if payload is None else {"Content-Type": kind}
         self._connection.request(method, f"/api/0{path}", body=payload, headers=headers)
         response = self._connection.getresponse()
         content = response.read()
-        return Answer(response.status, json.loads(content) if content else None)
+        lines = [json.loads(line) for line in content.splitlines()]
+        return Answer(response.status, lines[-1] if lines else None)
 
     def get(self, path: str) -> Any:
         answer = self.send("GET", path)

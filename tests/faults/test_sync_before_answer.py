@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ def event(second: int, **more: Any) -> dict[str, Any]:
 FIELDS = {"type": "t", "client": "c", "hostname": "h"}
 IMPORTED = {"buckets": {"c": {**FIELDS, "id": "c", "events": [event(1), event(2)]}}}
 
+LINES = b"".join(
+    json.dumps({"bucket": "b", "pulsetime": 1, "event": event(second, data={"n": second // 9})}).encode() + b"\n"
+    for second in range(10, 60)
+)
+
 # Each kind of write, in an order in which each one changes something. `ID` stands for the id of the first event.
 ID = object()
 WRITES: list[tuple[str, str, str, Any]] = [
@@ -34,6 +40,9 @@ WRITES: list[tuple[str, str, str, Any]] = [
     ("merged heartbeat", "POST", BEAT, event(5)),
     ("heartbeat of other data", "POST", BEAT, event(6, data={"app": "mail"})),
     ("late heartbeat", "POST", BEAT, {**event(1), "timestamp": "2024-05-01T09:00:00Z"}),
+    ("list of heartbeats", "POST", f"{BUCKET}/heartbeats?pulsetime=10", [event(7), event(8), event(9, data={})]),
+    ("stream of heartbeats", "POST", "/heartbeats", LINES),
+    ("stream by chunk", "POST", "/heartbeats?acks=chunk", LINES.replace(b"10:00", b"10:01")),
     ("insert", "POST", EVENTS, event(10)),
     ("batch", "POST", EVENTS, [event(second) for second in range(11, 20)]),
     ("large batch", "POST", EVENTS, [event(second % 60) for second in range(9_000)]),
