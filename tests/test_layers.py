@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"msgspec", "model", "log", "lmdb", *TELEMETRY},
     "engine": {"msgspec", "model", "log", "query", "storage", *TELEMETRY},
     "api": {"msgspec", "model", "engine", "aiohttp", "zstandard", *TELEMETRY},
+    "client": {"msgspec", "model", "aiohttp"},
     "cluster": {"msgspec", "model", "engine", "nats", *TELEMETRY},
 }
 ANYTHING = {"cli", "__main__", "__init__"}
