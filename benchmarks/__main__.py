@@ -19,11 +19,13 @@ from benchmarks import (
     growth,
     heartbeat,
     history,
+    insert,
     isolation,
     large_store,
     machine,
     plot,
     query,
+    stream,
     table,
 )
 from benchmarks.document import Document, Group
@@ -32,8 +34,8 @@ from benchmarks.progress import say
 from benchmarks.servers import Awlog, AwServer, CannotMeasure, Contestant, Elsewhere, Floor
 from benchmarks.settings import FULL, QUICK, Settings
 
-WORKLOADS: Final = ("heartbeat", "growth", "footprint", "query", "isolation")
-_WITH_PEER: Final = frozenset({"heartbeat", "query"})
+WORKLOADS: Final = ("heartbeat", "stream", "insert", "growth", "footprint", "query", "isolation")
+_WITH_PEER: Final = frozenset({"heartbeat", "insert", "query"})
 _EPILOG: Final = """\
 examples:
   python -m benchmarks                                  awlog against aw-server from PyPI: about 15 minutes
@@ -61,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measures awlog: heartbeats, growth with the size of a bucket, footprint, queries, heartbeats "
-        "beside queries. "
+        description="Measures awlog: heartbeats, streams of them, inserts, growth with the size of a bucket, footprint, "
+        "queries, heartbeats beside queries. "
         "Without a command: compare, against the aw-server package.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -174,6 +176,8 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         servers=[asdict(contestant.about()) for contestant in contestants],
         groups=groups,
         heartbeat=None,
+        stream=None,
+        insert=None,
         growth=None,
         footprint=None,
         query=None,
@@ -182,6 +186,10 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
     if "heartbeat" in names:
         beside = [*contestants, Floor(scratch)]
         result["heartbeat"] = document.timed(groups, "heartbeat", scratch, lambda: heartbeat.measure(beside, settings))
+    if "stream" in names:
+        result["stream"] = document.timed(groups, "stream", scratch, lambda: stream.measure(awlog, settings))
+    if "insert" in names:
+        result["insert"] = document.timed(groups, "insert", scratch, lambda: insert.measure(contestants, settings))
     if "growth" in names or "footprint" in names:
         store = document.timed(
             groups,
@@ -241,6 +249,7 @@ def _failures(result: Document, own_name: str) -> list[str]:
     """What of awlog itself could not be measured or was wrong: the exit status of the run."""
     reasons = [group["not_available"] for group in result["groups"].values()]
     reasons += [case["servers"][own_name]["not_available"] for case in result["heartbeat"] or []]
+    reasons += [case["servers"][own_name]["not_available"] for case in result["insert"] or []]
     if result["query"]:
         reasons += [case["servers"][own_name]["not_available"] for case in result["query"]["cases"]]
     return [reason for reason in reasons if reason is not None]

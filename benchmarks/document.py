@@ -12,10 +12,12 @@ from benchmarks import weather
 from benchmarks.footprint import Footprint
 from benchmarks.growth import Growth
 from benchmarks.heartbeat import Case
+from benchmarks.insert import Case as InsertCase
 from benchmarks.isolation import Isolation
 from benchmarks.machine import Machine
 from benchmarks.query import Query
 from benchmarks.servers import CannotMeasure
+from benchmarks.stream import Case as StreamCase
 from benchmarks.weather import Weather
 
 FORMAT: Final = 3
@@ -39,6 +41,8 @@ class Document(TypedDict):
     servers: list[dict[str, Any]]
     groups: dict[str, Group]
     heartbeat: list[Case] | None
+    stream: list[StreamCase] | None
+    insert: list[InsertCase] | None
     growth: Growth | None
     footprint: Footprint | None
     query: Query | None

@@ -26,6 +26,7 @@ class Settings:
     slice_s: float
     warm_up_s: float
     cases: tuple[tuple[Kind, tuple[int, ...]], ...]  # of heartbeat: what is sent, on how many connections
+    stream_heartbeats: int  # of one round on one connection
     bucket_events: int  # of the large bucket in growth and footprint
     reads: int  # timed answers for each latency of footprint
     starts: int
@@ -48,6 +49,7 @@ FULL: Final = Settings(
         ("stock client", (16,)),
         ("one bucket", (64,)),
     ),
+    stream_heartbeats=200_000,
     bucket_events=1_000_000,
     reads=500,
     starts=5,
@@ -63,6 +65,7 @@ QUICK: Final = Settings(
     slice_s=0.5,
     warm_up_s=0.1,
     cases=(("merging", (1, 16, 64)), ("stock client", (16,)), ("one bucket", (16,))),
+    stream_heartbeats=20_000,
     bucket_events=100_000,
     reads=100,
     starts=3,

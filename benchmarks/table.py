@@ -11,9 +11,11 @@ from benchmarks.figures import Ratio
 from benchmarks.footprint import Footprint, Start
 from benchmarks.growth import PLACES, Growth
 from benchmarks.heartbeat import Case, Metric
+from benchmarks.insert import Case as InsertCase
 from benchmarks.isolation import STATES, Isolation
 from benchmarks.query import METRICS, Query
 from benchmarks.slices import Summary
+from benchmarks.stream import Case as StreamCase
 
 _HEARTBEAT_COLUMNS: Final = (
     "connections",
@@ -62,6 +64,10 @@ def _lines(document: Document) -> Iterator[str]:
             yield f"  n/a: {group['not_available']}"
         elif name == "heartbeat" and document["heartbeat"]:
             yield from _heartbeat(document["heartbeat"])
+        elif name == "stream" and document["stream"]:
+            yield from _stream(document["stream"])
+        elif name == "insert" and document["insert"]:
+            yield from _insert(document["insert"])
         elif name == "growth" and document["growth"]:
             yield from _growth(document["growth"])
         elif name == "footprint" and document["footprint"]:
@@ -109,6 +115,35 @@ def _summary_cells(summary: Summary) -> tuple[str, ...]:
         _short(summary["cpu_s_per_1000"]),
         client,
     )
+
+
+def _stream(cases: list[StreamCase]) -> Iterator[str]:
+    yield f"{cases[0]['heartbeats']:,} heartbeats on one connection, from the first byte to the last acknowledgement"
+    rows: list[tuple[str, ...]] = [("", "way", "durable per s", "lowest", "highest", "CPU us each", "client", "n")]
+    for case in cases:
+        rates = [each["rate"] for each in case["rounds"]]
+        client = max(each["client_cores"] for each in case["rounds"])
+        figures = (f"{case['rate']:,.0f}", f"{min(rates):,.0f}", f"{max(rates):,.0f}", _short(case["cpu_us"]))
+        marked = f"{client:.2f}" + ("!" if client > _CLIENT_CORES_MAX else "")
+        rows.append((case["kind"], case["way"], *figures, marked, str(len(rates))))
+    yield from _columns(rows)
+
+
+def _insert(cases: list[InsertCase]) -> Iterator[str]:
+    yield "events inserted in batches, one connection"
+    rows: list[tuple[str, ...]] = [("batch", "server", "events per s", "lowest", "highest", "CPU us each", "n")]
+    for case in cases:
+        batch = f"{case['batch']:,}"
+        for name, result in case["servers"].items():
+            if result["rate"] is None:
+                rows.append((batch, name, f"n/a: {result['not_available']}"))
+                continue
+            rates = [each["rate"] for each in result["rounds"]]
+            figures = (f"{result['rate']:,.0f}", f"{min(rates):,.0f}", f"{max(rates):,.0f}", _short(result["cpu_us"]))
+            rows.append((batch, name, *figures, str(len(rates))))
+        if case["ratio"] is not None:
+            rows.append((batch, "x the rate", _ratio(case["ratio"])))
+    yield from _columns(rows)
 
 
 def _growth(growth: Growth) -> Iterator[str]:
