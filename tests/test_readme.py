@@ -33,6 +33,14 @@ def test_the_first_heartbeat_of_the_readme_comes_back_as_printed(tmp_path: Path)
     assert json.loads(answers[-1]) == json.loads(block("first heartbeat", "json"))
 
 
+def test_the_client_of_the_readme_records_into_a_server(tmp_path: Path) -> None:
+    """The program word for word, but for the port."""
+    with Server(tmp_path / "data") as server:
+        program = block("client", "python").replace("testing=True", f"port={server.port}")
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, cwd=tmp_path)
+    assert done.stdout == b"1 event\n"
+
+
 @pytest.mark.parametrize("command", ["", "serve"])
 def test_the_help_in_the_readme_is_the_help_of_the_program(command: str) -> None:
     """Whoever reads the README sees today's options."""
@@ -60,6 +68,6 @@ def test_the_pages_that_the_readme_points_to_are_there(page: str) -> None:
 def test_the_architecture_page_names_only_files_that_exist() -> None:
     """A newcomer follows the way of a heartbeat from file to file."""
     text = (ROOT / "awlog/ARCHITECTURE.md").read_text("utf-8")
-    named = set(re.findall(r"`((?:model|log|query|storage|engine|api|cli)/[a-z_]+\.py)`", text))
+    named = set(re.findall(r"`((?:model|log|query|storage|engine|api|client|cli)/[a-z_]+\.py)`", text))
     assert len(named) > 8
     assert [name for name in sorted(named) if not (ROOT / "awlog" / name).is_file()] == []
