@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run, compare, floor, steps, plot."""
+"""`python -m benchmarks`: run, compare, floor, steps, plot, report."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from benchmarks import (
     machine,
     plot,
     query,
+    read,
+    report,
     stream,
     table,
 )
@@ -34,8 +36,8 @@ from benchmarks.progress import say
 from benchmarks.servers import Awlog, AwServer, CannotMeasure, Contestant, Elsewhere, Floor
 from benchmarks.settings import FULL, QUICK, Settings
 
-WORKLOADS: Final = ("heartbeat", "stream", "insert", "growth", "footprint", "query", "isolation")
-_WITH_PEER: Final = frozenset({"heartbeat", "insert", "query"})
+WORKLOADS: Final = ("heartbeat", "stream", "insert", "growth", "footprint", "read", "query", "isolation")
+_WITH_PEER: Final = frozenset({"heartbeat", "insert", "query", "read"})
 _EPILOG: Final = """\
 examples:
   python -m benchmarks                                  awlog against aw-server from PyPI: about 15 minutes
@@ -45,6 +47,7 @@ examples:
   python -m benchmarks compare --only query,isolation   the desktop query, and heartbeats beside it
   python -m benchmarks compare --peer http://127.0.0.1:5600#pid=4711 --only heartbeat
   python -m benchmarks plot benchmarks/out/result.json
+  python -m benchmarks report benchmarks/out/result.json   writes benchmarks/README.md
 """
 
 
@@ -57,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _plot(options.result, options.out)
     if options.command == "steps":
         return _steps(options)
+    if options.command == "report":
+        return _report(options.results, options.out)
     return _measure(options)
 
 
@@ -69,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,compare,floor,steps,plot}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,compare,floor,steps,plot,report}")
     run = commands.add_parser("run", help="measure awlog alone")
     compare = commands.add_parser("compare", help="measure awlog and a peer in alternation, with ratios")
     floor = commands.add_parser("floor", help="measure the heartbeats of awlog and the least that they can cost here")
@@ -93,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     draw = commands.add_parser("plot", help="draw a result again")
     draw.add_argument("result", type=Path, help="the JSON of a run")
     draw.add_argument("--out", type=Path, metavar="DIR", help="default: beside the result")
+    page = commands.add_parser("report", help="write a page with tables and plots of one result, or of several")
+    page.add_argument("results", type=Path, nargs="+", help="the JSON of a run; of several, the last one counts")
+    page.add_argument("--out", type=Path, default=Path("benchmarks"), metavar="DIR", help="default benchmarks")
     return parser
 
 
@@ -106,6 +114,12 @@ def _add_measuring(command: argparse.ArgumentParser) -> None:
         type=_positive_float,
         metavar="S",
         help=f"length of one slice; default {FULL.slice_s}, quick {QUICK.slice_s}",
+    )
+    command.add_argument(
+        "--events",
+        type=_positive_int,
+        metavar="N",
+        help=f"in the large bucket of growth and footprint; default {FULL.bucket_events:,}, quick {QUICK.bucket_events:,}",
     )
     command.add_argument(
         "--out",
@@ -180,6 +194,7 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         insert=None,
         growth=None,
         footprint=None,
+        read=None,
         query=None,
         isolation=None,
     )
@@ -203,7 +218,7 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
             )
         if store is not None and "growth" in names:
             result["growth"] = document.timed(groups, "growth", scratch, lambda: growth.measure(awlog, store, settings))
-    if "query" in names or "isolation" in names:
+    if not {"read", "query", "isolation"}.isdisjoint(names):
         _run_queries(result, names, awlog, contestants, settings)
     return result
 
@@ -221,6 +236,8 @@ def _run_queries(
     if store is None:
         return
     peer = next((each for each in contestants if each is not awlog), None)
+    if "read" in names:
+        result["read"] = document.timed(groups, "read", scratch, lambda: read.measure(awlog, peer, store, settings))
     if "query" in names:
         result["query"] = document.timed(groups, "query", scratch, lambda: query.measure(awlog, peer, store, settings))
     if "isolation" in names:
@@ -242,6 +259,8 @@ def _settings(options: argparse.Namespace, scratch: Path) -> Settings:
         changed["rounds"] = options.rounds
     if options.seconds is not None:
         changed["slice_s"] = options.seconds
+    if options.events is not None:
+        changed["bucket_events"] = options.events
     return replace(settings, **changed)
 
 
@@ -267,6 +286,20 @@ def _plot(result: Path, folder: Path | None) -> int:
         return 1
     for path in written:
         say(f"drawn: {path.name}")
+    return 0
+
+
+def _report(results: list[Path], folder: Path) -> int:
+    try:
+        written = report.write(results, folder)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except ImportError:
+        print("no report: its plots need matplotlib, pip install 'awlog[bench]'", file=sys.stderr)
+        return 1
+    for path in written:
+        say(f"written: {path}")
     return 0
 
 

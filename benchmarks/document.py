@@ -16,11 +16,12 @@ from benchmarks.insert import Case as InsertCase
 from benchmarks.isolation import Isolation
 from benchmarks.machine import Machine
 from benchmarks.query import Query
+from benchmarks.read import Case as ReadCase
 from benchmarks.servers import CannotMeasure
 from benchmarks.stream import Case as StreamCase
 from benchmarks.weather import Weather
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 T = TypeVar("T")
 
 
@@ -45,6 +46,7 @@ class Document(TypedDict):
     insert: list[InsertCase] | None
     growth: Growth | None
     footprint: Footprint | None
+    read: list[ReadCase] | None
     query: Query | None
     isolation: Isolation | None
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
@@ -103,7 +105,7 @@ def measure(awlog: Awlog, peer: Contestant | None, store: Store, settings: Setti
         unable = None
         if peer is not None:
             try:
-                beside, loaded[peer.name] = _loaded_peer(stack, peer, store, settings)
+                beside, loaded[peer.name] = loaded_peer(stack, peer, store, settings)
             except (CannotMeasure, OSError, UnexpectedAnswer) as error:
                 unable = f"it cannot be loaded: {error}"
         rounds = [_Rounds(each, awlog, store, beside, settings, reader_start_ms).measure() for each in settings.ranges]
@@ -242,7 +244,7 @@ def _ratios(
     }
 
 
-def _loaded_peer(stack: ExitStack, peer: Contestant, store: Store, settings: Settings) -> tuple[Running, str]:
+def loaded_peer(stack: ExitStack, peer: Contestant, store: Store, settings: Settings) -> tuple[Running, str]:
     """The peer with the history loaded, and how it was."""
     say(f"the same for {peer.name}")
     if not isinstance(peer, AwServer):
@@ -253,7 +255,7 @@ def _loaded_peer(stack: ExitStack, peer: Contestant, store: Store, settings: Set
             stack.callback(_delete_buckets, server.address)
         history.insert(server.address, store.history)
         return server, "inserted through the API"
-    home = settings.scratch / "peer"
+    home = Path(tempfile.mkdtemp(prefix="peer-", dir=settings.scratch))
     empty = peer.start_on(home)
     try:
         history.create_buckets(empty.address)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Final
 
-from benchmarks.document import Document
+from benchmarks.document import Document, Group
 from benchmarks.figures import Ratio
 from benchmarks.footprint import Footprint, Start
 from benchmarks.growth import PLACES, Growth
@@ -14,6 +14,7 @@ from benchmarks.heartbeat import Case, Metric
 from benchmarks.insert import Case as InsertCase
 from benchmarks.isolation import STATES, Isolation
 from benchmarks.query import METRICS, Query
+from benchmarks.read import Case as ReadCase
 from benchmarks.slices import Summary
 from benchmarks.stream import Case as StreamCase
 
@@ -53,29 +54,40 @@ def _lines(document: Document) -> Iterator[str]:
     )
     for server in document["servers"]:
         yield f"{server['name']} {server['version']}: {server['durability']}"
-    for name, group in document["groups"].items():
-        weather = " -> ".join(
-            f"{each['fdatasync_ms']:.2f} ms fdatasync, {each['loop_ms']:.1f} ms loop, load {each['load_average']:.1f}"
-            for each in (group["before"], group["after"])
-        )
+    for block in blocks(document).values():
         yield ""
-        yield f"{name}  ({group['seconds']:.0f} s; {weather})"
-        if group["not_available"]:
-            yield f"  n/a: {group['not_available']}"
-        elif name == "heartbeat" and document["heartbeat"]:
-            yield from _heartbeat(document["heartbeat"])
-        elif name == "stream" and document["stream"]:
-            yield from _stream(document["stream"])
-        elif name == "insert" and document["insert"]:
-            yield from _insert(document["insert"])
-        elif name == "growth" and document["growth"]:
-            yield from _growth(document["growth"])
-        elif name == "footprint" and document["footprint"]:
-            yield from _footprint(document["footprint"])
-        elif name == "query" and document["query"]:
-            yield from _query(document["query"])
-        elif name == "isolation" and document["isolation"]:
-            yield from _isolation(document["isolation"])
+        yield from block
+
+
+def blocks(document: Document) -> dict[str, list[str]]:
+    """The lines of each workload."""
+    return {name: list(_block(document, name, group)) for name, group in document["groups"].items()}
+
+
+def _block(document: Document, name: str, group: Group) -> Iterator[str]:
+    weather = " -> ".join(
+        f"{each['fdatasync_ms']:.2f} ms fdatasync, {each['loop_ms']:.1f} ms loop, load {each['load_average']:.1f}"
+        for each in (group["before"], group["after"])
+    )
+    yield f"{name}  ({group['seconds']:.0f} s; {weather})"
+    if group["not_available"]:
+        yield f"  n/a: {group['not_available']}"
+    elif name == "heartbeat" and document["heartbeat"]:
+        yield from _heartbeat(document["heartbeat"])
+    elif name == "stream" and document["stream"]:
+        yield from _stream(document["stream"])
+    elif name == "insert" and document["insert"]:
+        yield from _insert(document["insert"])
+    elif name == "growth" and document["growth"]:
+        yield from _growth(document["growth"])
+    elif name == "footprint" and document["footprint"]:
+        yield from _footprint(document["footprint"])
+    elif name == "read" and document["read"]:
+        yield from _read(document["read"])
+    elif name == "query" and document["query"]:
+        yield from _query(document["query"])
+    elif name == "isolation" and document["isolation"]:
+        yield from _isolation(document["isolation"])
 
 
 def _heartbeat(cases: list[Case]) -> Iterator[str]:
@@ -174,6 +186,21 @@ def _footprint(footprint: Footprint) -> Iterator[str]:
         ("... with nothing stored", _memory(footprint["empty_starts"])),
         ("read of the last 100", f"p50 {_short(read_ms['0.5'])} ms, p99 {_short(read_ms['0.99'])} ms"),
     ]
+    yield from _columns(rows)
+
+
+def _read(cases: list[ReadCase]) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [("", "server", "p50 ms", "p99 ms", "events/s", "KB sent", "its CPU ms", "n")]
+    for case in cases:
+        for name, result in case["servers"].items():
+            if result["not_available"]:
+                rows.append((case["name"], name, f"n/a: {result['not_available']}"))
+                continue
+            rate = "" if result["events_per_s"] is None else f"{result['events_per_s']:,.0f}"
+            figures = (_short(result["p50_ms"]), _short(result["p99_ms"]), rate, f"{result['sent_bytes'] / 1000:,.0f}")
+            rows.append((case["name"], name, *figures, _short(result["cpu_ms"]), str(len(result["taken_ms"]))))
+        if case["sooner"] is not None:
+            rows.append((case["name"], "x sooner", _ratio(case["sooner"])))
     yield from _columns(rows)
 
 
