@@ -6,7 +6,7 @@ journal. What the disk must be told is noted in a `WriteSet` on the way.
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from awlog.model.facts import (
     BucketUpdated,
     EventAppended,
     EventDeleted,
-    EventReplaced,
     EventsAppended,
+    EventsReplaced,
     Fact,
     ProducerAdvanced,
     RecordsSealed,
@@ -30,6 +30,9 @@ from awlog.model.facts import (
     SettingChanged,
     TailExtended,
 )
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Producers remembered, at about 200 bytes each. Who is forgotten is told so by the sequence 0 and may send everything
 # again: most of it is found to be there already, by the rules of heartbeats.
@@ -58,8 +61,8 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
             _note_tail(bucket, writes)
         case EventsAppended():
             _append_many(_bucket(state, fact.bucket_number), fact, writes)
-        case EventReplaced():
-            _replace(_bucket(state, fact.bucket_number), fact.event, writes, load)
+        case EventsReplaced():
+            _replace(_bucket(state, fact.bucket_number), fact.events, writes, load)
         case EventDeleted():
             _delete(_bucket(state, fact.bucket_number), fact.seq, writes, load)
         case RecordsSealed():
@@ -173,33 +176,60 @@ def _put_segment(bucket: BucketState, segment: SegmentWrite, writes: WriteSet) -
     _note_change(bucket, writes)
 
 
-def _replace(bucket: BucketState, event: Event, writes: WriteSet, load: LoadSegment) -> None:
+def _replace(bucket: BucketState, events: list[Event], writes: WriteSet, load: LoadSegment) -> None:
+    """Each where it lives, a segment once however many of its events change; then the youngest of all is the tail."""
     assert bucket.tail is not None, "an empty bucket has nothing to replace"
-    if event.seq == bucket.tail.seq or bucket.head.get(event.seq) is not None:
-        _delete(bucket, event.seq, writes, load)
-        _place(bucket, event, writes)
-        _note_tail(bucket, writes)
+    sealed: dict[Seq, Event] = {}
+    for event in events:
+        if event.seq == bucket.tail.seq:
+            bucket.tail = event
+        elif bucket.head.get(event.seq) is not None:
+            bucket.head.put(event)
+            writes.put_record(bucket.number, event)
+        else:
+            sealed[event.seq] = event
+    found = bucket.sealed_rows(set(sealed), load)
+    assert sum(len(rows) for _, _, rows in found) == len(sealed), "what is replaced is stored"
+    for entry, columns, rows in found:
+        _rewrite(bucket, entry, _with(columns, rows, [sealed[Seq(seq)] for seq in columns.seq[rows].tolist()]), writes)
+    latest_us = max((entry.max_start_us for entry in bucket.index), default=None)
+    youngest = bucket.head.youngest()
+    if (latest_us is not None and latest_us >= bucket.tail.start_us) or (
+        youngest is not None and youngest.younger_than(bucket.tail)
+    ):
+        _put_youngest_at_the_tail(bucket, writes, load)
+    _note_change(bucket, writes)
+
+
+def _put_youngest_at_the_tail(bucket: BucketState, writes: WriteSet, load: LoadSegment) -> None:
+    """Changes places if an event is younger than the tail record."""
+    assert bucket.tail is not None, "there are events"
+    youngest, home = youngest_but_the_tail(bucket, load)
+    if youngest is None or not youngest.younger_than(bucket.tail):
         return
-    found = bucket.find_sealed(event.seq, load)
-    assert found is not None, "only a stored event is replaced"
-    entry, columns, row = found
-    if event.younger_than(bucket.tail):  # it leaves the segment: the tail record is never in one
+    older, bucket.tail = bucket.tail, youngest
+    _take_out(bucket, youngest, home, writes)
+    bucket.head.put(older)
+    writes.put_record(bucket.number, older)
+
+
+def _take_out(
+    bucket: BucketState, event: Event, home: tuple[SegmentEntry, Columns, int] | None, writes: WriteSet
+) -> None:
+    """Of the segment that it is sealed in, else of the head."""
+    if home is not None:
+        entry, columns, row = home
         _rewrite(bucket, entry, _without(columns, row), writes)
-        _place(bucket, event, writes)
-        _note_tail(bucket, writes)
     else:
-        _rewrite(bucket, entry, _with(columns, row, event), writes)
+        bucket.head.remove(event.seq)
+        writes.drop_record(bucket.number, event.seq)
 
 
 def _delete(bucket: BucketState, seq: Seq, writes: WriteSet, load: LoadSegment) -> None:
     if bucket.tail is not None and bucket.tail.seq == seq:
         youngest, home = youngest_but_the_tail(bucket, load)
-        if home is not None:
-            entry, columns, row = home
-            _rewrite(bucket, entry, _without(columns, row), writes)
-        elif youngest is not None:
-            bucket.head.remove(youngest.seq)
-            writes.drop_record(bucket.number, youngest.seq)
+        if youngest is not None:
+            _take_out(bucket, youngest, home, writes)
         bucket.tail = youngest
         _note_change(bucket, writes)
     elif bucket.head.get(seq) is not None:
@@ -235,17 +265,14 @@ def _without(columns: Columns, row: int) -> Columns:
     return columns.take(np.arange(len(columns)) != row).compacted()
 
 
-def _with(columns: Columns, row: int, event: Event) -> Columns:
-    """The columns with one row replaced."""
-    left = _without(columns, row)
-    payloads = left.payloads if event.payload in left.payloads else [*left.payloads, event.payload]
-    return Columns(
-        np.insert(left.seq, row, event.seq),
-        np.insert(left.start_us, row, event.start_us),
-        np.insert(left.duration_us, row, event.duration_us),
-        np.insert(left.payload_code, row, payloads.index(event.payload)),
-        payloads,
-    )
+def _with(columns: Columns, rows: NDArray[np.intp], events: list[Event]) -> Columns:
+    """The columns with other events in some rows; payloads that nobody uses any more go."""
+    start_us, duration_us, code = columns.start_us.copy(), columns.duration_us.copy(), columns.payload_code.copy()
+    codes = {payload: at for at, payload in enumerate(columns.payloads)}
+    start_us[rows] = [event.start_us for event in events]
+    duration_us[rows] = [event.duration_us for event in events]
+    code[rows] = [codes.setdefault(event.payload, len(codes)) for event in events]
+    return Columns(columns.seq, start_us, duration_us, code, list(codes)).compacted()
 
 
 def _rewrite(bucket: BucketState, entry: SegmentEntry, columns: Columns, writes: WriteSet) -> None:

@@ -39,8 +39,8 @@ from awlog.model.facts import (
     BucketUpdated,
     EventAppended,
     EventDeleted,
-    EventReplaced,
     EventsAppended,
+    EventsReplaced,
     Fact,
     SettingChanged,
 )
@@ -92,6 +92,10 @@ def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> De
     if all(event.wire_id is None for event in command.events):
         facts, stored = _append(bucket.number, bucket.next_seq, command.events, command.sealed)
         return Decision(facts, Stored(bucket.number, stored))
+    named = {seq_in_bucket(bucket.number, sent.wire_id) for sent in command.events if sent.wire_id is not None}
+    stored_seqs = bucket.stored_of({seq for seq in named if seq is not None}, load)
+    if stored_seqs:
+        youngest_but_the_tail(bucket, load)  # raises DataDamaged now if the heir of the tail record cannot be read
     replaced: dict[Seq, Event] = {}
     seqs: list[Seq] = []
     appended: list[Fact] = []
@@ -99,8 +103,7 @@ def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> De
     next_seq = bucket.next_seq
     for sent in command.events:
         seq = None if sent.wire_id is None else seq_in_bucket(bucket.number, sent.wire_id)
-        if seq is not None and (seq in replaced or bucket.find(seq, load) is not None):
-            _check_tail_can_go(bucket, seq, load)
+        if seq is not None and seq in stored_seqs:
             replaced[seq] = Event(seq, sent.start_us, sent.duration_us, sent.payload)
         else:
             seq = given(next_seq)
@@ -108,7 +111,7 @@ def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> De
             new[seq] = Event(seq, sent.start_us, sent.duration_us, sent.payload)
             appended.append(EventAppended(bucket.number, new[seq]))
         seqs.append(seq)
-    facts = [*(EventReplaced(bucket.number, event) for event in replaced.values()), *appended]
+    facts = [EventsReplaced(bucket.number, list(replaced.values())), *appended] if replaced else appended
     return Decision(facts, Stored(bucket.number, [replaced.get(seq) or new[seq] for seq in seqs]))
 
 

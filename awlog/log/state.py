@@ -8,6 +8,9 @@ what a crash could take back. They share the frozen events and entries, not the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from awlog.log.columns import Columns
 from awlog.log.head import Head
@@ -17,6 +20,9 @@ from awlog.model.bucket import BucketMeta
 from awlog.model.errors import NoSuchBucket
 from awlog.model.event import BucketNumber, Event, Seq
 from awlog.model.times import Micros
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LoadSegment = Callable[[BucketNumber, SegmentEntry], Columns]
 """Gives the events of a segment: state that is too large to be held in memory. Raises DataDamaged."""
@@ -81,6 +87,26 @@ class BucketState:
             return recent
         found = self.find_sealed(seq, load)
         return None if found is None else found[1].event(found[2])
+
+    def stored_of(self, seqs: set[Seq], load: LoadSegment) -> set[Seq]:
+        """Which of these seqs are stored. Each segment that may hold some is looked into once."""
+        recent = {seq for seq in seqs if self.head.get(seq) is not None or (self.tail and self.tail.seq == seq)}
+        sealed = self.sealed_rows(seqs - recent, load)
+        return recent.union(*([Seq(seq) for seq in columns.seq[rows].tolist()] for _, columns, rows in sealed))
+
+    def sealed_rows(self, seqs: set[Seq], load: LoadSegment) -> list[tuple[SegmentEntry, Columns, NDArray[np.intp]]]:
+        """The segments that hold some of these seqs, their columns, and the rows of these. O(segments + seqs)."""
+        wanted = np.array(sorted(seqs), np.int64)
+        found = []
+        for entry in list(self.index) if len(wanted) else []:
+            first, end = np.searchsorted(wanted, [entry.first_seq, entry.last_seq + 1]).tolist()
+            if first == end:
+                continue
+            columns = load(self.number, entry)
+            rows = np.flatnonzero(np.isin(columns.seq, wanted[first:end], assume_unique=True))
+            if len(rows):
+                found.append((entry, columns, rows))
+        return found
 
     def find_sealed(self, seq: Seq, load: LoadSegment) -> tuple[SegmentEntry, Columns, int] | None:
         """The segment that holds this seq, its columns, and the row in them."""

@@ -64,9 +64,11 @@ class TailExtended(Struct, frozen=True, gc=False):
     duration_us: Micros
 
 
-class EventReplaced(Struct, frozen=True):
+class EventsReplaced(Struct, frozen=True):
+    """Stored events, each with its own seq, are something else now."""
+
     bucket_number: BucketNumber
-    event: Event
+    events: list[Event]
 
 
 class EventDeleted(Struct, frozen=True):
@@ -101,7 +103,7 @@ Fact = (
     | EventAppended
     | EventsAppended
     | TailExtended
-    | EventReplaced
+    | EventsReplaced
     | EventDeleted
     | SettingChanged
     | ProducerAdvanced

@@ -23,8 +23,8 @@ from awlog.model.facts import (
     BucketUpdated,
     EventAppended,
     EventDeleted,
-    EventReplaced,
     EventsAppended,
+    EventsReplaced,
     Fact,
     SettingChanged,
     TailExtended,
@@ -42,8 +42,8 @@ def delete(seq: int) -> EventDeleted:
     return EventDeleted(NUMBER, Seq(seq))
 
 
-def replace(one: Event) -> EventReplaced:
-    return EventReplaced(NUMBER, one)
+def replace(*events: Event) -> EventsReplaced:
+    return EventsReplaced(NUMBER, list(events))
 
 
 def homes(store: MemoryStore) -> dict[str, list[int]]:
@@ -199,6 +199,28 @@ def test_a_replaced_payload_is_gone_from_its_segment() -> None:
     store.apply(replace(event(1, 1, 0, Payload(b'{"title":"***"}'))), replace(event(2, 2, 0, NONE)))
     (entry,) = store.bucket.index
     assert sorted(store.load(NUMBER, entry).payloads) == sorted([Payload(b'{"title":"***"}'), NONE, shared])
+
+
+def test_many_replaced_events_of_a_segment_are_one_look_and_one_rewrite() -> None:
+    """A list that edits a year costs as many segments as it touches, not as many as it has events."""
+    events = [event(seq, seq * 10) for seq in range(1, 21)]
+    store = store_with(events, list(range(1, 13)))
+    first = next(iter(store.bucket.index)).revision
+    changed = [event(seq, seq * 10 + 1, 5, WEB) for seq in (2, 20, 3, 15, 11, 12)]
+    store.loaded.clear()
+    store.apply(replace(*changed))
+    (entry,) = store.bucket.index
+    assert len(store.loaded) == 1
+    assert entry.revision == first + 1
+    for seq, one in {one.seq: one for one in [*events, *changed]}.items():
+        assert store.bucket.find(seq, store.load) == one
+
+
+def test_of_many_replaced_events_the_youngest_is_the_tail_record_at_the_end() -> None:
+    """Wherever it lived, and whatever was the tail record in between."""
+    store = store_with([event(seq, seq * 10) for seq in range(1, 9)], [1, 2, 3, 4])
+    store.apply(replace(event(8, 5), event(2, 500), event(6, 400)))
+    assert homes(store) == {"tail": [2], "head": [5, 6, 7, 8], "sealed": [1, 3, 4]}
 
 
 # Deleting
@@ -395,7 +417,7 @@ def test_a_setting_is_stored_and_removed() -> None:
             TailExtended(NUMBER, Seq(6), Micros(99)), "only the tail", id="another than the tail record grows"
         ),
         pytest.param(TailExtended(NUMBER, Seq(7), Micros(1)), "takes time back", id="time is taken back"),
-        pytest.param(replace(event(99)), "is replaced", id="an unknown event is replaced"),
+        pytest.param(replace(event(99)), "what is replaced is stored", id="an unknown event is replaced"),
         pytest.param(delete(99), "is deleted", id="an unknown event is deleted"),
         pytest.param(EventAppended(BucketNumber(9), event(1)), "decided against", id="an unknown bucket"),
         pytest.param(BucketCreated(meta(7, "b")), "in order", id="a gap in the bucket numbers"),

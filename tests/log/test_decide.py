@@ -31,8 +31,8 @@ from awlog.model.facts import (
     BucketUpdated,
     EventAppended,
     EventDeleted,
-    EventReplaced,
     EventsAppended,
+    EventsReplaced,
     SettingChanged,
     TailExtended,
 )
@@ -183,7 +183,7 @@ def test_an_id_of_this_bucket_replaces_its_event(seq: int) -> None:
     store = three_homes()
     replacement = event(seq, 7, 2, WEB)
     decision = decided(store, insert(new(7, 2, WEB, wire(seq))))
-    assert decision == Decision([EventReplaced(NUMBER, replacement)], Stored(NUMBER, [replacement]))
+    assert decision == Decision([EventsReplaced(NUMBER, [replacement])], Stored(NUMBER, [replacement]))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_of_two_events_with_the_same_id_in_a_list_the_later_counts() -> None:
     store = three_homes()
     decision = decided(store, insert(new(7, 2, WEB, wire(3)), new(8, 1, VIM, wire(3))))
     later = event(3, 8, 1, VIM)
-    assert decision == Decision([EventReplaced(NUMBER, later)], Stored(NUMBER, [later, later]))
+    assert decision == Decision([EventsReplaced(NUMBER, [later])], Stored(NUMBER, [later, later]))
 
 
 def test_a_list_may_mix_replacements_and_new_events() -> None:

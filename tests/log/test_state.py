@@ -10,7 +10,7 @@ from awlog.log.write_set import TailRow, WriteSet
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import NoSuchBucket
 from awlog.model.event import BucketNumber, Event, Seq
-from awlog.model.facts import BucketCreated, EventDeleted, EventReplaced, SettingChanged
+from awlog.model.facts import BucketCreated, EventDeleted, EventsReplaced, SettingChanged
 from awlog.model.times import Micros
 from tests.log.events import event
 from tests.log.memory_store import NUMBER, contents_of, store_with
@@ -112,7 +112,7 @@ def test_a_copy_of_the_state_goes_its_own_way() -> None:
     for fact in (
         EventDeleted(NUMBER, Seq(6)),
         EventDeleted(NUMBER, Seq(1)),
-        EventReplaced(NUMBER, event(4, 400)),
+        EventsReplaced(NUMBER, [event(4, 400)]),
         SettingChanged("key", None),
         BucketCreated(meta(2, "other")),
     ):
