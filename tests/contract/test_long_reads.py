@@ -262,3 +262,17 @@ def test_a_reader_that_is_killed_breaks_its_answer_off_and_no_other(large: Api) 
             time.sleep(0.001)
     connection.close()
     assert len(read(large, "large").json()) > VERY_MANY
+
+
+def test_a_reader_that_was_killed_while_it_waited_is_replaced(large: Api) -> None:
+    """By a system short of memory, say; the next query does not notice."""
+    asked = {"query": ["RETURN = 1;"], "timeperiods": []}
+    assert large.post("/query/", asked) == []
+    killed = reader_pids(large.server)
+    assert killed
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    while any(Path(f"/proc/{pid}").exists() for pid in killed):  # until its pipes are closed and its parent knows
+        time.sleep(0.01)
+    large.get("/info")
+    assert large.post("/query/", asked) == []

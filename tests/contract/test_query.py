@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -186,25 +184,6 @@ def test_a_pattern_that_never_ends_is_ended_and_moves_no_heartbeat(hurried: Serv
         watching.join()
     assert "max_query_s" in message
     assert len(beats) > 100
-    assert ask(api, "RETURN = 1;") == [1]
-
-
-def readers_of(server: Server) -> list[int]:
-    """The process ids of its reader processes."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"reader_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
-def test_a_reader_that_was_killed_while_it_waited_is_replaced(hurried: Server) -> None:
-    """By a system short of memory, say; the next query does not notice."""
-    api = Api(hurried)
-    assert ask(api, "RETURN = 1;") == [1]
-    for pid in readers_of(hurried):
-        os.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-            time.sleep(0.01)
-    api.get("/info")  # the server had its turn
     assert ask(api, "RETURN = 1;") == [1]
 
 
