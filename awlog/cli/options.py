@@ -50,6 +50,7 @@ class ServerConfig(Struct, frozen=True):
 _SETTINGS: Final = {*ServerConfig.__struct_fields__, "custom_static"} - {"custom_pages", "testing"}
 
 
+_PATHS: Final = {"data_dir", "webui"}
 # What kind of value a setting has in the file, if it is not a text.
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "port": (int,),
@@ -94,6 +95,8 @@ def load_file(path: Path, *, testing: bool, known: set[str]) -> dict[str, Any]:
         kinds = _KINDS.get(name, (str,))
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise click.UsageError(f"{path}: the value of {name!r} is of the wrong kind")
+    for name in _PATHS & values.keys():  # a shell would have done it
+        values[name] = str(Path(values[name]).expanduser())
     pages = values.get("custom_static")
     if isinstance(pages, dict):
         values["custom_static"] = [f"{name}={folder}" for name, folder in pages.items()]

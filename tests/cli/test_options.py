@@ -250,6 +250,15 @@ def test_a_bad_file_is_a_usage_error_that_says_what_is_wrong(
     assert complaint in result.output
 
 
+def test_a_path_in_the_file_may_begin_with_the_home_directory(
+    run: Run, default_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As it may on a command line."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    default_file.write_text('data_dir = "~/events"')
+    assert str(tmp_path / "events") in run("paths").output
+
+
 def test_a_file_that_is_named_must_be_there(run: Run, tmp_path: Path, default_file: Path) -> None:
     """The default one need not be."""
     missing = tmp_path / "missing.toml"
