@@ -271,6 +271,8 @@ class Payloads:
                 shown.append(value)
                 numbers[stand_in] = number
                 self._learnt_bytes += _VALUE_BYTES + _size_bytes(value)
+                if stand_in is not value:
+                    self._learnt_bytes += sys.getsizeof(stand_in)
         return [numbers[stand_in] for stand_in in like]
 
     def value(self, number: int) -> Any:
