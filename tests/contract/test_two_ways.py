@@ -19,7 +19,7 @@ from tests.server import Server
 # What may differ between two servers, and between two moments.
 VARIES = re.compile(rb"\r\nDate: [^\r]+|(?<=device_id\":\")[^\"]+")
 # aiohttp's own refusal of what is no HTTP quotes the packet it met that in, and packets are the network's affair.
-QUOTED = re.compile(rb"\A(HTTP/1\.0 400 .*?)\r\nContent-Length: \d+(.*?\r\n\r\n[^\n]*\n)\n.*\Z", re.DOTALL)
+QUOTED = re.compile(rb"\A(HTTP/1\.0 400 .*?)\r\nContent-Length: \d+(.*?\r\n\r\n.*?\n)\n  b['\"].*\Z", re.DOTALL)
 LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
 # Ends whatever has begun. aiohttp forgets a whole request if no HTTP comes behind it in the same packet, and answers it if
 # that comes later; the lane answers it in both cases. So what follows a request here is HTTP, behind some line ends that

@@ -45,7 +45,7 @@ from tests.faults.model import (
     micros,
 )
 from tests.faults.straced import recorded, wait_for_end
-from tests.faults.trace import POSITIONED_WRITES, Call, Descriptors, Seen, all_seen, read_record
+from tests.faults.trace import POSITIONED_WRITES, Call, Descriptors, Seen, all_seen, parse, read_record
 from tests.server import Server
 
 FIELDS: dict[str, Any] = {"type": "t", "client": "c", "hostname": "h", "name": None, "data": {}, "created": FIRST_US}
@@ -445,7 +445,10 @@ def test_an_answer_that_tells_of_a_waiting_write_waits_with_it(leaning, name):
 def wait_until_received(record: Path, client: int) -> None:
     """Returns when the record shows that the server has read a request of this connection."""
     deadline = time.monotonic() + 30
-    received = f'->127.0.0.1:{client}]>, "\\x'
-    while not any(" read(" in line and received in line for line in record.read_text().splitlines()):
+    from_client = f"->127.0.0.1:{client}]"
+    while True:
+        whole_lines = record.read_text(errors="surrogateescape").rpartition("\n")[0].splitlines()
+        if any(call.name == "read" and call.payload and from_client in call.target for call in parse(whole_lines)):
+            return
         assert time.monotonic() < deadline, "the request does not arrive"
         time.sleep(0.01)
