@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -37,6 +38,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
     config.stash[_not_run] = missing
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker process: tells the one that began it what did not run."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        missing = session.config.stash.get(_not_run, None) or Counter()
+        output["not_run"] = dict(missing)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker has ended. All collect the same tests."""
+    node.config.stash[_not_run] = Counter(getattr(node, "workeroutput", {}).get("not_run", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 # Rules and codecs with plain values: no server, no data directory that outlives a test.
 UNIT_TESTS: Final = ("model", "log", "query", "api", "cli", "golden", "test_layers.py")
+# Much of the time of a test is a server's start or the disk's sync: two files at a time take little more than one.
+_SIDE_BY_SIDE: Final = ("-n", "2", "--dist", "loadfile")
 # The line with which pytest says how many tests passed.
 _CLOSING: Final = re.compile(r"(=+ )?\d+ passed")
 _EPILOG: Final = """\
@@ -45,7 +47,7 @@ def steps(*, fast: bool, scratch: Path) -> list[Step]:
         Step("lint", "ruff", ("check", ".")),
         Step("types", "mypy", ()),
         Step("layers", "pytest", ("tests/test_layers.py",)),
-        Step("unit tests" if fast else "tests", "pytest", tests),
+        Step("unit tests" if fast else "tests", "pytest", (*_SIDE_BY_SIDE, *tests)),
         Step("benchmarks", "benchmarks", (*tiny, *where)),
     ]
 
