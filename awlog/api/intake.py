@@ -145,11 +145,11 @@ class Intake:
     async def _submit(self, lines: Lines) -> None:
         while (
             len(self._pending) >= _UNDURABLE_BLOCKS_MAX or len(self._since.refused) >= _UNTOLD_REFUSALS_MAX
-        ) and self._failure is None:
+        ) and not self._has_failed():
             self._moved.clear()
             await self._moved.wait()
-        if self._failure is not None:
-            raise self._failure
+        if self._has_failed():
+            await self.finish()  # raises
         producer = self._producer
         if producer is not None:
             producer = Producer(producer.id, producer.first_sequence + self._submitted)
@@ -158,6 +158,13 @@ class Intake:
         self._pending.append((self._submitted, future))
         future.add_done_callback(self._settle)
         await asyncio.sleep(0)  # others get their turn
+
+    def _has_failed(self) -> bool:
+        """Is a block lost, though perhaps nobody was told yet? Then none behind it may be taken: its producer's number
+        would say that the lost one is there.
+        """
+        failed = (future for _, future in self._pending if future.done() and future.exception() is not None)
+        return self._failure is not None or next(failed, None) is not None
 
     def _settle(self, _done: object) -> None:
         """Takes over what is durable, in the order of the lines."""

@@ -181,10 +181,15 @@ class Engine:
     def submit_heartbeats(self, command: SendHeartbeats) -> asyncio.Future[Taken]:
         """As `submit`, for many heartbeats at once: each as if it came alone, all of them in one commit.
 
-        What is refused is named in the answer and does not stop the others. About 1 µs for one that merges.
+        What is refused is named in the answer and does not stop the others. About 1 µs for one that merges. A failure is
+        told at once: whoever sends the next command must know that this one is not taken.
         """
         future: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
-        self._committer.join(self._take(command), into_future(future))
+        taken = self._take(command)
+        if isinstance(taken, AwlogError):
+            future.set_exception(taken)
+        else:
+            self._committer.join(taken, into_future(future))
         return future
 
     def _take(self, command: SendHeartbeats) -> Taken | AwlogError:
@@ -193,7 +198,10 @@ class Engine:
             return self._broken
         taken = Taken(end=command.begin)
         while taken.end < len(command.lines):
-            facts, more = decide_heartbeats(self._staged, replace(command, begin=taken.end), self._load_staged)
+            try:
+                facts, more = decide_heartbeats(self._staged, replace(command, begin=taken.end), self._load_staged)
+            except Unavailable as failure_to_read:
+                return failure_to_read
             failure = self._apply(facts)
             if failure is not None:
                 return failure
