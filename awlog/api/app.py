@@ -17,9 +17,20 @@ from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
 from awlog.api.routes import ROUTES, Router, path_segments
 from awlog.engine.engine import Engine
-from awlog.model.errors import AwlogError, BucketExists, MethodNotAllowed, NotFound, PayloadTooLarge, RequestTimeout
+from awlog.model.errors import (
+    AwlogError,
+    BadRequest,
+    BucketExists,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RequestTimeout,
+)
 
 _log: Final = structlog.get_logger(part="api")
+
+# A longer one has leading zeros: aiohttp's parser takes any number of them, and `int` does not.
+_LENGTH_DIGITS_MAX: Final = 20
 
 
 class App:
@@ -55,6 +66,10 @@ class App:
             return _hang_up(request)
         target, _, query_text = request.raw_path.partition("#")[0].partition("?")
         call = Call(request, self._engine, self._settings, query_text, self._in_progress)
+        if len(request.headers.get("Content-Length", "")) > _LENGTH_DIGITS_MAX:
+            response = _failed(call, BadRequest("The Content-Length has too many digits"))
+            response.force_close()  # nobody can say where the body ends
+            return response
         try:
             return await self._answer(call, target)
         except AwlogError as error:

@@ -342,9 +342,9 @@ class _Connection(asyncio.Protocol):
             head is not None
             and request.version == HttpVersion11
             and "Upgrade" not in request.headers
+            and response.keep_alive
             # A body in chunks has no length here and some bytes at least: it never fits.
             and self._lent_bytes == head.end() + (request.content_length or 0)
-            and response.keep_alive
             and transport.is_reading()
         )
         if answered:

@@ -127,7 +127,7 @@ class HeaderBlocks:
         if any(value.lower() != "keep-alive" for value in headers.getall("Connection", [])):
             return None
         lengths, types = headers.getall("Content-Length", []), headers.getall("Content-Type", [])
-        if len(lengths) != 1 or not (lengths[0].isascii() and lengths[0].isdigit()):
+        if len(lengths) != 1 or not (lengths[0].isascii() and lengths[0].isdigit() and len(lengths[0]) < 20):
             return None
         if len(types) != 1 or _JSON.fullmatch(types[0]) is None:
             return None
@@ -143,7 +143,8 @@ class HeaderBlocks:
         # Allowed until: the place where a token's expiry, or its bucket prefix, would shorten what is known.
         until_s = self._now_s() + KNOWN_S
         lines = {**cors, "Content-Type": "application/json", "Content-Length": ""}
-        return Known(body_bytes, "".join(f"\r\n{name}: {value}" for name, value in lines.items()).encode(), until_s)
+        answer_headers = "".join(f"\r\n{name}: {value}" for name, value in lines.items())
+        return Known(body_bytes, answer_headers.encode(), until_s) if answer_headers.isascii() else None
 
 
 def _parsed(head: bytes) -> RawRequestMessage | None:

@@ -57,6 +57,7 @@ LEFT_TO_AIOHTTP = {
     "no host": heartbeat(host=None),
     "two hosts": heartbeat(None, "Host: localhost"),
     "a foreign page": heartbeat(None, "Origin: http://evil.example"),
+    "an extension's page of no letters": heartbeat(None, "Origin: moz-extension://\xff\xfe"),
     "no content type": heartbeat(content_type=None),
     "a form": heartbeat(content_type="text/plain"),
     "two content types": heartbeat(None, "Content-Type: text/plain"),
@@ -65,6 +66,7 @@ LEFT_TO_AIOHTTP = {
     "two lengths": heartbeat(b"{}", "Content-Length: 2", "Content-Length: 2"),
     "lengths that differ": heartbeat(b"{}", "Content-Length: 2", "Content-Length: 3"),
     "a signed length": heartbeat(b"{}", "Content-Length: +2"),
+    "a length with leading zeros": heartbeat(b"{}", "Content-Length: " + "0" * 5_000 + "2"),
     "a length in other digits": heartbeat(b"{}", "Content-Length: \xb2"),
     "no body": heartbeat(b""),
     "no JSON": heartbeat(b"{"),
@@ -121,6 +123,13 @@ async def test_what_is_no_plain_good_heartbeat_is_left_to_aiohttp(edge: Edge, re
         answers.append(answer)
     assert answers[0] == answers[1]
     assert edge.lane.handed_over_count == 1
+
+
+@pytest.mark.parametrize("by_lane", [True, False], ids=["by lane", "by aiohttp"])
+async def test_a_length_of_too_many_digits_is_the_callers_mistake(edge: Edge, by_lane: bool):
+    answer = await edge.ask(heartbeat(b"{}", "Content-Length: " + "0" * 5_000 + "2"), by_lane=by_lane)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close\r\n" in answer
 
 
 @pytest.mark.parametrize("error", [Unavailable("later"), InsufficientStorage("full")], ids=["503", "507"])
