@@ -15,6 +15,8 @@ from typing import Final
 
 from awlog.client.errors import QueueUnusable
 
+OLDEST_BYTES: Final = 4 << 20
+"""Lines of this length together are enough for one batch: they are held in memory until they are sent."""
 _FORMAT: Final = 1
 _TABLES: Final = (
     "CREATE TABLE producer (id TEXT NOT NULL, next_sequence INTEGER NOT NULL)",
@@ -66,7 +68,8 @@ class DiskQueue:
         try:
             yield
         except BaseException:
-            self._database.execute("ROLLBACK")
+            if self._database.in_transaction:  # on a full disk SQLite has rolled back already
+                self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
 
@@ -75,7 +78,10 @@ class DiskQueue:
 
     def last_sequence(self) -> int:
         """The number of the line that was queued last, sent or not; 0 before the first."""
-        (following,) = self._database.execute("SELECT next_sequence FROM producer").fetchone()
+        try:
+            (following,) = self._database.execute("SELECT next_sequence FROM producer").fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         return int(following) - 1
 
     def append(self, lines: Iterable[bytes]) -> int:
@@ -91,13 +97,22 @@ class DiskQueue:
         return following - 1
 
     def oldest(self, count_max: int) -> tuple[int, list[bytes]]:
-        """The lines to be sent next, with the number of the first; they stay until they are dropped."""
+        """The lines to be sent next, with the number of the first; they stay until they are dropped. No more than fill
+        OLDEST_BYTES.
+        """
+        first, lines, held_bytes = 0, [], 0
         try:
             rows = self._database.execute("SELECT sequence, line FROM lines ORDER BY sequence LIMIT ?", (count_max,))
-            found = rows.fetchall()
+            for sequence, line in rows:
+                first = first or sequence
+                lines.append(line)
+                held_bytes += len(line)
+                if held_bytes >= OLDEST_BYTES:
+                    break
+            rows.close()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
-        return (found[0][0] if found else 0), [line for _, line in found]
+        return first, lines
 
     def drop(self, through: int) -> None:
         """The server has the lines up to this number."""
@@ -108,7 +123,10 @@ class DiskQueue:
         self._change("INSERT OR REPLACE INTO buckets VALUES (?, ?)", (bucket_id, body))
 
     def buckets(self) -> list[tuple[str, bytes]]:
-        return self._database.execute("SELECT id, body FROM buckets").fetchall()
+        try:
+            return self._database.execute("SELECT id, body FROM buckets").fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     def drop_bucket(self, bucket_id: str) -> None:
         self._change("DELETE FROM buckets WHERE id = ?", (bucket_id,))

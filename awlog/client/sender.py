@@ -160,6 +160,13 @@ class Sender:
             if wait_s:
                 await asyncio.sleep(wait_s)
 
+    def _tell(self, refusal: Refusal) -> None:
+        """Broad except: a mistake of the program must not keep the rest of the queue from being sent."""
+        try:
+            self._on_refused(refusal)
+        except Exception:  # noqa: BLE001
+            _log.exception("on_refused failed for heartbeat %d", refusal.sequence)
+
     async def _send_oldest(self) -> None:
         """One batch: acknowledged, and dropped from the queue."""
         first, lines = await self._in_thread(self._queue.oldest, _BATCH_LINES_MAX)
@@ -176,10 +183,14 @@ class Sender:
             "Awlog-Sequence": str(first),
         }
         answer = await self._connection.request("POST", "/heartbeats", b"\n".join(lines), headers=headers)
-        taken = _TAKEN.decode(answer)
-        assert taken.durable == len(lines), "the answer to a stream speaks of all its lines"
+        try:
+            taken = _TAKEN.decode(answer)
+        except msgspec.DecodeError as error:
+            raise ServerFailed(200, "NotAwlog", "What answers there is not awlog") from error
+        if taken.durable != len(lines):
+            raise ServerFailed(200, "NotAll", f"Of {len(lines)} lines the answer says that {taken.durable} are durable")
         for refused in taken.refused:
-            self._on_refused(Refusal(first + refused.line - 1, refused.type, refused.message))
+            self._tell(Refusal(first + refused.line - 1, refused.type, refused.message))
         if taken.refused_count > len(taken.refused):
             _log.warning("%d more heartbeats of this batch were refused", taken.refused_count - len(taken.refused))
         through = first + len(lines) - 1

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from awlog.client import AsyncClient, Client, Event, QueueUnusable, Refusal, RequestRefused
-from awlog.client.queue import DiskQueue
+from awlog.client.queue import OLDEST_BYTES, DiskQueue
 from tests.client.conftest import TEN, event
 from tests.server import Server, free_port
 
+PATIENCE_S = 20.0
 HEARTBEATS = int(os.environ.get("AWLOG_TEST_STREAM_HEARTBEATS", "50000"))
 """How many of them the longest test sends. A million takes some minutes."""
 
@@ -163,6 +164,43 @@ async def test_what_the_server_will_never_take_is_told_and_holds_up_nothing(serv
     assert [(refusal.sequence, refusal.type) for refusal in told] == [(1, "NoSuchBucket")]
 
 
+async def test_a_mistake_in_what_is_told_holds_up_nothing(server: Server, name: str, tmp_path: Path):
+    def fail(_refusal: Refusal) -> None:
+        raise LookupError("a mistake of the program")
+
+    async with connected(server, tmp_path / "queue", on_refused=fail) as client:
+        await client.create_bucket(name, "test.type", queued=True)
+        for bucket in ("no such bucket", name):
+            await client.heartbeat(bucket, event(0), pulsetime=1, queued=True)
+            async with asyncio.timeout(PATIENCE_S):
+                await client.flush()
+        assert await client.get_eventcount(name) == 1
+
+
+async def test_what_something_else_answers_is_no_acknowledgement(server: Server, name: str, tmp_path: Path):
+    """A page of a network that wants a login answers everything with 200; later the server is there again."""
+
+    async def login_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nlogin!")
+        await writer.drain()
+        writer.close()
+
+    asked, port = asyncio.Event(), free_port()
+    other = await asyncio.start_server(login_page, "127.0.0.1", port)
+    with Client("test", host=server.host, port=server.port) as direct:
+        direct.create_bucket(name, "test.type")
+    async with AsyncClient("test", host="127.0.0.1", port=port, queue_path=tmp_path / "queue") as client:
+        await client.heartbeat(name, event(0), pulsetime=1, queued=True)
+        await asyncio.wait_for(asked.wait(), PATIENCE_S)
+        asked.clear()
+        await asyncio.wait_for(asked.wait(), PATIENCE_S)  # it is tried again
+    other.close()
+    async with connected(server, tmp_path / "queue") as client:
+        await client.flush()
+    assert starts_s(server, name) == [0]
+
+
 async def test_a_bucket_that_the_server_refuses_is_an_error_of_the_flush(server: Server, tmp_path: Path):
     async with connected(server, tmp_path / "queue") as client:
         await client.create_bucket("line\nbreak", "test.type", queued=True)
@@ -256,3 +294,39 @@ def test_a_queue_is_for_its_owner_alone(tmp_path: Path):
     queue.append([b"a"])
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new folder").iterdir()} == {0o600}
     queue.close()
+
+
+def test_lines_are_read_from_the_disk_as_far_as_they_fill_a_batch(tmp_path: Path):
+    """However long an outage was and the lines are: memory is bounded."""
+    queue = DiskQueue(tmp_path / "queue")
+    line = b"x" * (OLDEST_BYTES // 2)
+    queue.append([line] * 5)
+    assert queue.oldest(8192) == (1, [line, line])
+    queue.drop(2)
+    assert queue.oldest(1) == (3, [line])
+    queue.close()
+
+
+def test_a_full_disk_refuses_what_is_queued_and_takes_it_when_there_is_room(tmp_path: Path):
+    program = f"""
+import resource, signal
+from pathlib import Path
+from awlog.client import QueueUnusable
+from awlog.client.queue import DiskQueue
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+queue = DiskQueue(Path({str(tmp_path / "queue")!r}))
+queue.append([b"before"])
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))
+for _ in range(2):
+    try:
+        queue.append([b"x" * 3_000_000])
+    except QueueUnusable as error:
+        assert "rollback" not in str(error), error
+    else:
+        raise AssertionError("the disk is full")
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+assert queue.append([b"after"]) == 2
+assert queue.oldest(10) == (1, [b"before", b"after"])
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE_S)
