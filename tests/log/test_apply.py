@@ -447,6 +447,12 @@ steps = st.lists(
         st.tuples(st.just("append"), close_starts, short_durations, st.sampled_from(PAYLOADS)),
         st.tuples(st.just("extend"), short_durations),
         st.tuples(st.just("replace"), st.integers(0, 30), close_starts, short_durations, st.sampled_from(PAYLOADS)),
+        st.tuples(
+            st.just("replace many"),
+            st.dictionaries(
+                st.integers(0, 30), st.tuples(close_starts, short_durations, st.sampled_from(PAYLOADS)), min_size=2
+            ),
+        ),
         st.tuples(st.just("delete"), st.integers(0, 30)),
         st.tuples(st.just("seal"), st.integers(1, 6)),
     ),
@@ -475,6 +481,11 @@ def test_any_facts_in_any_order_do_to_a_bucket_what_they_do_to_a_plain_dict(take
                 one = event(seqs[at % len(seqs)], start_us, duration_us, payload)
                 store.apply(replace(one))
                 model[one.seq] = one
+            case ("replace many", changes) if model:
+                changed = {seqs[at % len(seqs)]: change for at, change in changes.items()}
+                ones = [event(seq, *change) for seq, change in changed.items()]
+                store.apply(replace(*ones))
+                model.update((one.seq, one) for one in ones)
             case ("delete", at) if model:
                 store.apply(delete(seqs[at % len(seqs)]))
                 del model[seqs[at % len(seqs)]]
