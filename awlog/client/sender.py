@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from awlog.client.connection import Connection
-from awlog.client.errors import ClientError, ServerFailed, Unreachable
+from awlog.client.errors import ClientError, QueueUnusable, ServerFailed, Unreachable
 from awlog.client.queue import DiskQueue
 
 _log: Final = logging.getLogger("awlog.client")
@@ -79,9 +79,12 @@ class Sender:
         self._sending = asyncio.create_task(self._send())
 
     async def close(self) -> None:
-        """Stops sending; what is queued stays on the disk."""
+        """Stops sending; what is queued stays on the disk. Who waits in `flush` is told."""
         self._sending.cancel()
         await asyncio.gather(self._sending, return_exceptions=True)
+        async with self._progress:
+            self._stuck = QueueUnusable("The client was disconnected; what is queued and not sent stays on the disk")
+            self._progress.notify_all()
         if self._writing is not None:
             await self._writing
         await self._in_thread(self._queue.close)
@@ -127,7 +130,7 @@ class Sender:
         """Returns when the server has everything that was queued before the call, durable.
 
         Waits while the server cannot be reached. Raises RequestRefused if it refuses the stream as a whole, and
-        QueueUnusable.
+        QueueUnusable, also if the client is disconnected meanwhile.
         """
         through = self._last
         self._stuck = None

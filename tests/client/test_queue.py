@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,28 @@ async def test_a_bucket_that_the_server_refuses_is_an_error_of_the_flush(server:
         await client.create_bucket("line\nbreak", "test.type", queued=True)
         with pytest.raises(RequestRefused):
             await client.flush()
+
+
+async def test_who_waits_for_a_flush_is_told_of_a_disconnect(tmp_path: Path):
+    client = AsyncClient("test", port=free_port(), queue_path=tmp_path / "queue")
+    await client.connect()
+    await client.heartbeat("b", event(0), pulsetime=1, queued=True)
+    flushing = asyncio.create_task(client.flush())
+    await asyncio.sleep(0)
+    await client.disconnect()
+    with pytest.raises(QueueUnusable):
+        await asyncio.wait_for(flushing, PATIENCE_S)
+
+
+def test_who_waits_for_a_flush_in_another_thread_is_told_too(tmp_path: Path):
+    client = Client("test", port=free_port(), queue_path=tmp_path / "queue")
+    client.connect()
+    client.heartbeat("b", event(0), pulsetime=1, queued=True)
+    with ThreadPoolExecutor(1) as other:
+        flushing = other.submit(client.flush)
+        client.disconnect()
+        with pytest.raises((QueueUnusable, AssertionError)):  # the second if the thread comes late
+            flushing.result(PATIENCE_S)
 
 
 async def test_many_that_queue_at_once_share_a_sync(server: Server, name: str, tmp_path: Path):
