@@ -350,7 +350,12 @@ class _Connection(asyncio.Protocol):
         if answered:
             self._lent_bytes, self._lent_head, self._sweeps = 0, b"", 0
             # The handler would close the connection an hour after its last request; when it has gone to rest it need not.
-            asyncio.get_running_loop().call_later(_SWEEP_S, handler.keep_alive, False)
+            asyncio.get_running_loop().call_later(_SWEEP_S, self._let_rest)
         else:
             self._lane.remove(self)
             transport.set_protocol(handler)
+
+    def _let_rest(self) -> None:
+        """Not if it works again: perhaps it keeps the connection, and then closes it when that is idle."""
+        if self._handler is not None and not self._lent_bytes:
+            self._handler.keep_alive(False)
