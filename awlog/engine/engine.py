@@ -188,8 +188,9 @@ class Engine:
         taken = self._take(command)
         if isinstance(taken, AwlogError):
             future.set_exception(taken)
-        else:
-            self._committer.join(taken, into_future(future))
+        self._committer.join(
+            taken, into_future(future)
+        )  # also then: what was decided before it failed is to be committed
         return future
 
     def _take(self, command: SendHeartbeats) -> Taken | AwlogError:
