@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from aiohttp import web
@@ -30,7 +31,15 @@ async def query(call: Call) -> web.StreamResponse:
     finally:
         running.cancel()
     answer = running.result()
-    results = b"[%b]" % b",".join(answer.values)
     if answer.explanation is None:
-        return await call.long_json(results)
-    return call.json(wire.encode({"results": Raw(results), "explanation": answer.explanation}))
+        return await call.stream(_as_list(answer.parts))
+    results = Raw(b"[%b]" % b"".join(answer.parts))
+    return call.json(wire.encode({"results": results, "explanation": answer.explanation}))
+
+
+async def _as_list(parts: list[bytes]) -> AsyncGenerator[bytes]:
+    yield b"["
+    for part in parts:
+        yield part
+        await asyncio.sleep(0)  # an answer may be hundreds of megabytes: others get their turn
+    yield b"]"

@@ -60,9 +60,11 @@ class QueryLimits(Struct, frozen=True):
 
 
 class QueryAnswer(Struct, frozen=True):
-    """The JSON values of the periods, in order; the explanation if one was asked for."""
+    """The values of the periods, in order, as JSON joined by commas and cut into parts; the explanation if one was
+    asked for.
+    """
 
-    values: list[bytes]
+    parts: list[bytes]
     explanation: Explanation | None
 
 
@@ -220,13 +222,13 @@ async def _receive(reader: asyncio.subprocess.Process) -> Frame:
 
 async def _exchange(reader: asyncio.subprocess.Process, request: bytes) -> QueryAnswer | Failed:
     await _send(reader, request)
-    values: list[bytes] = []
+    parts: list[bytes] = []
     while True:
         match await _receive(reader):
-            case Answer(value):
-                values.append(value)
+            case Answer(part):
+                parts.append(part)
             case Done(explanation):
-                return QueryAnswer(values, explanation)
+                return QueryAnswer(parts, explanation)
             case Failed() as failed:
                 return failed
 
