@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -106,7 +107,9 @@ def _draw_heartbeat(result: Document, cases: Sequence[Case]) -> Figure:
     """A row for each kind of workload: rate, latency and CPU over the number of connections, all logarithmic."""
     import matplotlib.pyplot as plt
 
-    kinds = list(dict.fromkeys(case["kind"] for case in cases))
+    # A kind that was measured with one number of connections has no line: the table has it.
+    counts = Counter(case["kind"] for case in cases)
+    kinds = [kind for kind, count in counts.items() if count > 1] or list(counts)
     height = 3.1 * len(kinds) + 0.8
     figure, grid = plt.subplots(len(kinds), 3, figsize=(11, height), squeeze=False, layout="constrained")
     for row, kind in zip(grid, kinds, strict=True):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict
 
 from benchmarks.desktop_query import BUCKETS
-from benchmarks.figures import Ratio, quantile
+from benchmarks.figures import Ratio, quantile, ratio
 from benchmarks.generator import FIRST_DAY_MS
 from benchmarks.history import Store
 from benchmarks.progress import say
@@ -72,7 +72,7 @@ class Result(TypedDict):
 class Case(TypedDict):
     name: str
     servers: dict[str, Result]
-    sooner: Ratio | None  # how many times sooner the first server answers than the second: of the p50
+    sooner: Ratio | None  # how many times sooner the first server answers than the second, place by place
 
 
 def measure(awlog: Awlog, peer: Contestant | None, store: Store, settings: Settings) -> list[Case]:
@@ -110,12 +110,11 @@ def _case(read: Read, servers: Sequence[tuple[str, Running]], settings: Settings
         for place in counts[0].keys() & counts[1].keys():
             if abs(counts[0][place] - counts[1][place]) > _EDGES:
                 raise CannotMeasure(f"{read.name}: {counts[0][place]} events and {counts[1][place]} at place {place}")
-    p50s = [results[name]["p50_ms"] for name, _ in servers]
     sooner = None
-    if len(p50s) == 2 and p50s[0] is not None and p50s[1] is not None:
-        both = zip(results[servers[1][0]]["taken_ms"], results[servers[0][0]]["taken_ms"], strict=False)
-        each = [theirs / ours for theirs, ours in both]
-        sooner = Ratio(median=p50s[1] / p50s[0], lowest=min(each), highest=max(each), n=len(each))
+    if len(counts) == 2:
+        ours, theirs = (results[name]["taken_ms"] for name, _ in servers)
+        asked = min(len(ours), len(theirs))
+        sooner = ratio(theirs[:asked], ours[:asked])
     return Case(name=read.name, servers=results, sooner=sooner)
 
 
