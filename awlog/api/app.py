@@ -36,7 +36,13 @@ _LENGTH_DIGITS_MAX: Final = 20
 class App:
     """The handler of a `web.Server`."""
 
-    def __init__(self, engine: Engine, settings: ApiSettings, in_progress: InProgress) -> None:
+    def __init__(
+        self, engine: Engine, settings: ApiSettings, in_progress: InProgress, *, is_local: bool = False
+    ) -> None:
+        """`is_local`: for the socket in the data directory. Who can open that owns the data: no web page, no other
+        host, and nothing that a token could add.
+        """
+        self._is_local = is_local
         self._engine = engine
         self._settings = settings
         self.guard = Guard(settings)
@@ -91,7 +97,8 @@ class App:
         request, guard = call.request, self.guard
         headers = request.headers
         hosts = headers.getall("Host", [])
-        guard.check_host(hosts, target)
+        if not self._is_local:
+            guard.check_host(hosts, target)
         path = _path_of(target)
         segments = path_segments(path)
         method = request.method
@@ -114,7 +121,9 @@ class App:
         route = self._router.find(segments[1:], call.params)
         if method == "OPTIONS":
             return web.Response(headers={**call.headers, "Allow": route.allowed})
-        return await route.handler(method)(call)
+        endpoint = route.endpoint(method)
+        endpoint.check(call.access, call.params.get("bucket_id"))
+        return await endpoint.handler(call)
 
 
 def _hang_up(request: web.BaseRequest) -> web.Response:

@@ -14,6 +14,7 @@ from awlog.api.configuration import BODY_SILENCE_S, SLOW_READER_S, ApiSettings
 from awlog.api.content_coding import COMPRESSED_FROM_BYTES, Encoder, coding_for
 from awlog.api.in_progress import InProgress
 from awlog.engine.engine import Engine
+from awlog.model.access import FULL_ACCESS
 from awlog.model.errors import (
     AwlogError,
     BadRequest,
@@ -37,9 +38,9 @@ class BrokenOff(ConnectionError):
 
 
 class Call:
-    """The request, the path's parameters, and what the answer's headers hold already."""
+    """The request, who asks, the path's parameters, and what the answer's headers hold already."""
 
-    __slots__ = ("_query", "engine", "headers", "in_progress", "params", "query_text", "request", "settings")
+    __slots__ = ("_query", "access", "engine", "headers", "in_progress", "params", "query_text", "request", "settings")
 
     def __init__(
         self, request: web.BaseRequest, engine: Engine, settings: ApiSettings, query_text: str, in_progress: InProgress
@@ -49,6 +50,7 @@ class Call:
         self.settings = settings
         self.query_text = query_text
         self.in_progress = in_progress
+        self.access = FULL_ACCESS
         self.params: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self._query: dict[str, str] | None = None

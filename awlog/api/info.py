@@ -41,8 +41,8 @@ def describe_api(routes: Sequence[Route]) -> str:
     """An HTML page made of the route table and the first lines of its handlers' docstrings."""
     rows = []
     for route in routes:
-        for method, handler in route.handlers.items():
-            says = (handler.__doc__ or "").strip().partition("\n")[0]
+        for method, endpoint in route.endpoints.items():
+            says = (endpoint.handler.__doc__ or "").strip().partition("\n")[0]
             path = html.escape(f"/api/{route.path}")
             rows.append(f"<tr><td>{method}</td><td><code>{path}</code></td><td>{html.escape(says)}</td></tr>")
     return (

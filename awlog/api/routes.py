@@ -1,4 +1,4 @@
-"""The route table of `/api/`: the one place that says which paths and methods there are."""
+"""The route table of `/api/`: the one place that says which paths and methods there are, and what each needs."""
 
 from __future__ import annotations
 
@@ -10,57 +10,86 @@ from aiohttp import web
 
 from awlog.api import buckets, events, heartbeat, info, query, settings, stream, transfer
 from awlog.api.call import Call
+from awlog.model.access import Access, Scope
 from awlog.model.errors import MethodNotAllowed, NotFound
+
+READ, APPEND, WRITE, ADMIN = Scope.READ, Scope.APPEND, Scope.WRITE, Scope.ADMIN
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
+class Endpoint(NamedTuple):
+    """A handler and the scope that it needs: in the bucket that the path names, else on the whole server.
+
+    `scope` None: open to everybody. `by_bucket`: the handler looks at each bucket itself, with `call.access`; a grant that
+    is limited to some buckets is enough to come in.
+    """
+
+    handler: Handler
+    scope: Scope | None
+    by_bucket: bool = False
+
+    def check(self, access: Access, bucket_id: str | None) -> None:
+        """Raises Forbidden. The one place that decides what a request may do."""
+        if self.scope is not None and not (self.by_bucket and access.may_somewhere(self.scope)):
+            access.require(self.scope, bucket_id)
+
+
 class Route(NamedTuple):
-    """A path below `/api/`, with `{name}` for a segment that is a parameter, and its handlers by method."""
+    """A path below `/api/`, with `{name}` for a segment that is a parameter, and its endpoints by method."""
 
     path: str
-    handlers: dict[str, Handler]
+    endpoints: dict[str, Endpoint]
 
     @property
     def allowed(self) -> str:
-        methods = [*self.handlers, *(["HEAD"] if "GET" in self.handlers else []), "OPTIONS"]
+        methods = [*self.endpoints, *(["HEAD"] if "GET" in self.endpoints else []), "OPTIONS"]
         return ", ".join(sorted(methods))
 
-    def handler(self, method: str) -> Handler:
+    def endpoint(self, method: str) -> Endpoint:
         """HEAD goes where GET goes. Raises MethodNotAllowed."""
-        found = self.handlers.get("GET" if method == "HEAD" else method)
+        found = self.endpoints.get("GET" if method == "HEAD" else method)
         if found is None:
             raise MethodNotAllowed(method, self.allowed)
         return found
 
 
 ROUTES: Final = (
-    Route("0/info", {"GET": info.get_info}),
-    Route("0/buckets", {"GET": buckets.list_buckets}),
+    Route("0/info", {"GET": Endpoint(info.get_info, None)}),
+    Route("0/buckets", {"GET": Endpoint(buckets.list_buckets, READ, by_bucket=True)}),
     Route("0/buckets/{bucket_id}", {
-        "GET": buckets.get_bucket,
-        "POST": buckets.create_bucket,
-        "PUT": buckets.update_bucket,
-        "DELETE": buckets.delete_bucket,
+        "GET": Endpoint(buckets.get_bucket, READ),
+        "POST": Endpoint(buckets.create_bucket, APPEND),
+        "PUT": Endpoint(buckets.update_bucket, WRITE),
+        "DELETE": Endpoint(buckets.delete_bucket, WRITE),
     }),
-    Route("0/buckets/{bucket_id}/events", {"GET": events.read_events, "POST": events.insert_events}),
-    Route("0/buckets/{bucket_id}/events/count", {"GET": events.count_events}),
-    Route("0/buckets/{bucket_id}/events/{event_id}", {"GET": events.get_event, "DELETE": events.delete_event}),
-    Route("0/buckets/{bucket_id}/heartbeat", {"POST": heartbeat.heartbeat}),
-    Route("0/buckets/{bucket_id}/heartbeats", {"POST": heartbeat.heartbeats}),
-    Route("0/buckets/{bucket_id}/export", {"GET": transfer.export_bucket}),
-    Route("0/heartbeats", {"POST": stream.post_heartbeats}),
-    Route("0/stream", {"GET": stream.stream}),
-    Route("0/query", {"POST": query.query}),
-    Route("0/export", {"GET": transfer.export_all}),
-    Route("0/import", {"POST": transfer.import_buckets}),
-    Route("0/settings", {"GET": settings.all_settings, "POST": settings.without_key}),
+    Route("0/buckets/{bucket_id}/events", {
+        "GET": Endpoint(events.read_events, READ),
+        "POST": Endpoint(events.insert_events, APPEND),
+    }),
+    Route("0/buckets/{bucket_id}/events/count", {"GET": Endpoint(events.count_events, READ)}),
+    Route("0/buckets/{bucket_id}/events/{event_id}", {
+        "GET": Endpoint(events.get_event, READ),
+        "DELETE": Endpoint(events.delete_event, WRITE),
+    }),
+    Route("0/buckets/{bucket_id}/heartbeat", {"POST": Endpoint(heartbeat.heartbeat, APPEND)}),
+    Route("0/buckets/{bucket_id}/heartbeats", {"POST": Endpoint(heartbeat.heartbeats, APPEND)}),
+    Route("0/buckets/{bucket_id}/export", {"GET": Endpoint(transfer.export_bucket, READ)}),
+    Route("0/heartbeats", {"POST": Endpoint(stream.post_heartbeats, APPEND)}),
+    Route("0/stream", {"GET": Endpoint(stream.stream, APPEND)}),
+    Route("0/query", {"POST": Endpoint(query.query, READ)}),
+    Route("0/export", {"GET": Endpoint(transfer.export_all, READ)}),
+    Route("0/import", {"POST": Endpoint(transfer.import_buckets, APPEND)}),
+    Route("0/settings", {
+        "GET": Endpoint(settings.all_settings, READ),
+        "POST": Endpoint(settings.without_key, ADMIN),
+    }),
     Route("0/settings/{key}", {
-        "GET": settings.get_setting,
-        "POST": settings.set_setting,
-        "DELETE": settings.remove_setting,
+        "GET": Endpoint(settings.get_setting, READ),
+        "POST": Endpoint(settings.set_setting, ADMIN),
+        "DELETE": Endpoint(settings.remove_setting, ADMIN),
     }),
-    Route("0/log", {"GET": info.get_log}),
+    Route("0/log", {"GET": Endpoint(info.get_log, ADMIN)}),
 )  # fmt: skip
 
 

@@ -25,10 +25,7 @@ def config(context: click.Context, /, **values: Any) -> None:
     Example: AWLOG_PORT=5700 awlog config
     """
     resolved = server_config(values)
-    names = {"custom_pages": "custom_static"}
     for field in resolved.__struct_fields__:
-        source = context.get_parameter_source(names.get(field, field))
+        source = context.get_parameter_source(field)
         value = getattr(resolved, field)
-        click.echo(
-            f"{names.get(field, field):18} {value!s:40} {_SOURCES.get(source, 'default') if source else 'default'}"
-        )
+        click.echo(f"{field:18} {value!s:40} {_SOURCES.get(source, 'default') if source else 'default'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_origin, get_type_hints
 
 import click
 import platformdirs
@@ -33,7 +33,7 @@ class ServerConfig(Struct, frozen=True):
     log_format: str
     log_level: str
     webui: Path | None
-    custom_pages: dict[str, Path]
+    custom_static: dict[str, Path]
     cors_origins: tuple[str, ...]
     max_body_bytes: int
     max_import_bytes: int
@@ -47,25 +47,24 @@ class ServerConfig(Struct, frozen=True):
 
 
 # What may stand in the file, whichever command reads it.
-_SETTINGS: Final = {*ServerConfig.__struct_fields__, "custom_static"} - {"custom_pages", "testing"}
+_SETTINGS: Final = {*ServerConfig.__struct_fields__} - {"testing"}
 
 
-_PATHS: Final = {"data_dir", "webui"}
-# What kind of value a setting has in the file, if it is not a text.
-_KINDS: Final[dict[str, tuple[type, ...]]] = {
-    "port": (int,),
-    "max_body_bytes": (int,),
-    "max_import_bytes": (int,),
-    "cache_bytes": (int,),
-    "max_query_memory_bytes": (int,),
-    "max_query_bytes": (int,),
-    "max_query_nesting": (int,),
-    "max_query_periods": (int,),
-    "max_query_s": (int, float),
-    "cors_origins": (list,),
-    "custom_static": (list, dict),
-    "fast_lane": (bool,),
-}
+def _kinds_in_file(hint: Any) -> tuple[type, ...]:
+    """What a setting of this type may be in the file: a text, if it is nothing else."""
+    kinds: dict[Any, tuple[type, ...]] = {
+        bool: (bool,),
+        int: (int,),
+        float: (int, float),
+        tuple: (list,),
+        dict: (list, dict),
+    }
+    return kinds.get(get_origin(hint) or hint, (str,))
+
+
+_HINTS: Final = get_type_hints(ServerConfig)
+_KINDS: Final = {name: _kinds_in_file(_HINTS[name]) for name in _SETTINGS}
+_PATHS: Final = {name for name in _SETTINGS if _HINTS[name] in (Path, Path | None)}
 
 
 def default_data_dir(*, testing: bool) -> Path:
@@ -92,7 +91,7 @@ def load_file(path: Path, *, testing: bool, known: set[str]) -> dict[str, Any]:
     if unknown:
         raise click.UsageError(f"{path}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
     for name, value in values.items():
-        kinds = _KINDS.get(name, (str,))
+        kinds = _KINDS[name]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise click.UsageError(f"{path}: the value of {name!r} is of the wrong kind")
     for name in _PATHS & values.keys():  # a shell would have done it
@@ -285,23 +284,10 @@ def server_options(command: _F) -> _F:
 def server_config(values: dict[str, Any]) -> ServerConfig:
     """The values of `server_options`, with the defaults that depend on others."""
     testing = values["testing"]
-    return ServerConfig(
-        testing=testing,
-        data_dir=values["data_dir"] or default_data_dir(testing=testing),
-        host=values["host"],
-        port=values["port"] or (TESTING_PORT if testing else PORT),
-        log_format=values["log_format"],
-        log_level=values["log_level"],
-        webui=values["webui"],
-        custom_pages=values["custom_static"],
-        cors_origins=tuple(values["cors_origins"]),
-        max_body_bytes=values["max_body_bytes"],
-        max_import_bytes=values["max_import_bytes"],
-        cache_bytes=values["cache_bytes"],
-        max_query_s=values["max_query_s"],
-        max_query_memory_bytes=values["max_query_memory_bytes"],
-        max_query_bytes=values["max_query_bytes"],
-        max_query_nesting=values["max_query_nesting"],
-        max_query_periods=values["max_query_periods"],
-        fast_lane=values["fast_lane"],
-    )
+    resolved = {
+        **{name: values[name] for name in ServerConfig.__struct_fields__},
+        "data_dir": values["data_dir"] or default_data_dir(testing=testing),
+        "port": values["port"] or (TESTING_PORT if testing else PORT),
+        "cors_origins": tuple(values["cors_origins"]),
+    }
+    return ServerConfig(**resolved)

@@ -28,6 +28,7 @@ from awlog.api.fast_lane import FastLane
 from awlog.api.guard import is_loopback
 from awlog.api.in_progress import InProgress
 from awlog.api.recognise import HeaderBlocks
+from awlog.cli.local_socket import listen_locally
 from awlog.cli.options import ServerConfig, server_config, server_options
 from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
@@ -67,13 +68,14 @@ def serve(**values: Any) -> None:
     prepare_directory(config.data_dir)
     with DirectoryLock(config.data_dir) as lock:
         sockets = _listen(config)
+        local = listen_locally(config.data_dir)
         identity = create_if_new(config.data_dir)
-        inherited = [lock.release, *(listening.close for listening in sockets)]
+        inherited = [lock.release, *(listening.close for listening in (*sockets, local) if listening)]
         rehearse(config.data_dir, lambda: _rehearsal(config), let_go=lambda: [let_go() for let_go in inherited])
         environment = Environment(config.data_dir)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(config, identity, environment, sockets, began_s))
+                runner.run(_serve(config, identity, environment, sockets, local, began_s))
         except DataDamaged as damage:
             raise CannotStart(str(damage)) from damage
         finally:
@@ -91,7 +93,12 @@ def _rehearsal(config: ServerConfig) -> None:
 
 
 async def _serve(
-    config: ServerConfig, identity: Identity, environment: Environment, sockets: list[socket.socket], began_s: float
+    config: ServerConfig,
+    identity: Identity,
+    environment: Environment,
+    sockets: list[socket.socket],
+    local: socket.socket | None,
+    began_s: float,
 ) -> None:
     query_limits = QueryLimits(
         run_s_max=config.max_query_s,
@@ -106,15 +113,10 @@ async def _serve(
     gc.collect()
     gc.freeze()
     in_progress = InProgress()
-    app = App(engine, _api_settings(config, identity), in_progress)
-    server = web.Server(
-        app,
-        access_log=None,
-        auto_decompress=False,
-        lingering_time=_LINGER_S,
-        max_line_size=_LINE_BYTES_MAX,
-        max_field_size=_LINE_BYTES_MAX,
-    )
+    settings = _api_settings(config, identity)
+    app = App(engine, settings, in_progress)
+    server = _http_server(app)
+    local_server = _http_server(App(engine, settings, in_progress, is_local=True))
     loop = asyncio.get_running_loop()
     lane = None
     if config.fast_lane:
@@ -123,6 +125,8 @@ async def _serve(
         app.on_answered = lane.answered_by_aiohttp
     stopping = _stop_on_signals()
     listeners = [await loop.create_server(lane or server, sock=each, backlog=_BACKLOG) for each in sockets]
+    if local is not None:
+        listeners.append(await loop.create_unix_server(local_server, sock=local))
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
     _say_where(config)
     with suppress(TimeoutError):
@@ -137,14 +141,26 @@ async def _serve(
     await in_progress.finish(_FINISH_S)
     if lane is not None:
         lane.close()
-    server.pre_shutdown()
-    await server.shutdown(_CLOSE_S)
+    for each in (server, local_server):
+        each.pre_shutdown()
+        await each.shutdown(_CLOSE_S)
     await engine.close()
     environment.close()
     _log.info("stopped")
     # At once: a thread may still be decoding an import that nobody will answer, for as long as that takes.
     sys.stdout.flush()
     os._exit(0)
+
+
+def _http_server(app: App) -> web.Server:
+    return web.Server(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        lingering_time=_LINGER_S,
+        max_line_size=_LINE_BYTES_MAX,
+        max_field_size=_LINE_BYTES_MAX,
+    )
 
 
 def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
@@ -156,7 +172,7 @@ def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
         device_id=identity.device_id,
         version=__version__,
         webui_dir=config.webui,
-        custom_pages=config.custom_pages,
+        custom_pages=config.custom_static,
         cors_origins=config.cors_origins,
         body_bytes_max=config.max_body_bytes,
         import_bytes_max=config.max_import_bytes,

@@ -31,6 +31,10 @@ class OriginNotAllowed(Refused):
     """A foreign web page tries to write."""
 
 
+class Forbidden(Refused):
+    """Whoever asks is known and may not do this; the text names the scope that is missing."""
+
+
 class NotFound(Refused):
     """There is nothing at this path."""
 

@@ -16,6 +16,7 @@ EXPECTED = {
     errors.BadRequest("why"): 400,
     errors.HostNotAllowed("why"): 400,
     errors.DeleteBucketUnauthorized("why"): 401,
+    errors.Forbidden("why"): 403,
     errors.OriginNotAllowed("why"): 403,
     errors.NotFound("why"): 404,
     errors.NoSuchBucket("notes"): 404,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awlog.api import info
-from awlog.api.routes import ROUTES, Route, Router, path_segments
+from awlog.api.routes import ROUTES, Endpoint, Route, Router, path_segments
 from awlog.model.errors import MethodNotAllowed, NotFound
 
 
@@ -63,7 +63,7 @@ def found(path: str, method: str = "GET") -> tuple[str, dict[str, str]]:
     """The name of the handler, and the parameters of the path."""
     params: dict[str, str] = {}
     route = Router(ROUTES).find(path_segments(f"/{path}"), params)
-    return getattr(route.handler(method), "__name__", ""), params
+    return getattr(route.endpoint(method).handler, "__name__", ""), params
 
 
 @pytest.mark.parametrize(
@@ -159,24 +159,24 @@ def test_a_known_path_with_another_method_says_which_ones_there_are(method: str,
 def test_head_goes_where_get_goes() -> None:
     """On every path that has GET."""
     for route in ROUTES:
-        if "GET" in route.handlers:
-            assert route.handler("HEAD") is route.handlers["GET"]
+        if "GET" in route.endpoints:
+            assert route.endpoint("HEAD") is route.endpoints["GET"]
 
 
 def test_literals_go_before_parameters() -> None:
     """In a table that lists them in this order, as the route table does."""
-    word, parameter = info.get_info, info.get_log
+    word, parameter = Endpoint(info.get_info, None), Endpoint(info.get_log, None)
     router = Router(
         [Route("a/b", {"GET": word}), Route("a/{x}", {"GET": parameter}), Route("{y}/b", {"GET": parameter})]
     )
-    for path, handler, expected in (("a/b", word, {}), ("a/c", parameter, {"x": "c"}), ("c/b", parameter, {"y": "c"})):
+    for path, endpoint, expected in (("a/b", word, {}), ("a/c", parameter, {"x": "c"}), ("c/b", parameter, {"y": "c"})):
         params: dict[str, str] = {}
-        assert router.find(path.split("/"), params).handler("GET") is handler
+        assert router.find(path.split("/"), params).endpoint("GET") is endpoint
         assert params == expected
 
 
 def test_every_handler_says_what_it_does() -> None:
     """The page at `/api/` is made of these sentences."""
     for route in ROUTES:
-        for handler in route.handlers.values():
-            assert (handler.__doc__ or "").strip().partition("\n")[0].endswith(".")
+        for endpoint in route.endpoints.values():
+            assert (endpoint.handler.__doc__ or "").strip().partition("\n")[0].endswith(".")
