@@ -6,6 +6,7 @@ from aiohttp import web
 
 from awlog.api import wire
 from awlog.api.call import Call
+from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, DeleteBucket, UpdateBucket
 from awlog.model.errors import DeleteBucketUnauthorized
@@ -16,17 +17,28 @@ from awlog.model.times import parse_timestamp
 _LOCAL = "!local"
 
 
+@described(Operation(dict[str, wire.BucketBody]))
 async def list_buckets(call: Call) -> web.StreamResponse:
     """All buckets, by id."""
     views = call.engine.buckets()
     return call.json(wire.encode({view.meta.id: wire.bucket_body(view) for view in views}))
 
 
+@described(Operation(wire.BucketBody))
 async def get_bucket(call: Call) -> web.StreamResponse:
     """One bucket: its metadata, and the span of its events."""
     return call.json(wire.encode(wire.bucket_body(call.engine.bucket(call.params["bucket_id"]))))
 
 
+@described(
+    Operation(
+        wire.EmptyBody,
+        bodies=(
+            Body(wire.CreateBucketBody, {"type": "currentwindow", "client": "aw-watcher-window", "hostname": "desk"}),
+        ),
+        others={304: "It is there already; nothing was changed"},
+    )
+)
 async def create_bucket(call: Call) -> web.StreamResponse:
     """Makes a bucket; 304 if it is there already."""
     body = wire.decode(wire.CREATE_BUCKET, await call.json_body())
@@ -41,6 +53,7 @@ async def create_bucket(call: Call) -> web.StreamResponse:
     return call.json(b"{}")
 
 
+@described(Operation(wire.EmptyBody, bodies=(Body(wire.UpdateBucketBody, {"name": "windows of the desk"}),)))
 async def update_bucket(call: Call) -> web.StreamResponse:
     """Changes the given fields of a bucket; its events stay."""
     body = wire.decode(wire.UPDATE_BUCKET, await call.json_body())
@@ -59,6 +72,12 @@ async def update_bucket(call: Call) -> web.StreamResponse:
     return call.json(b"{}")
 
 
+@described(
+    Operation(
+        wire.EmptyBody,
+        query=(Parameter("force", str, "`1`: yes, with all its events; not needed in testing mode", example="1"),),
+    )
+)
 async def delete_bucket(call: Call) -> web.StreamResponse:
     """Deletes a bucket with all its events; needs `force=1` outside testing mode."""
     if not call.settings.testing and call.query.get("force") != "1":

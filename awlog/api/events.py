@@ -12,6 +12,7 @@ from aiohttp import web
 
 from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call
+from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.paging import PAGE_EVENTS_MAX, cursor_of, page_of
 from awlog.model.commands import DeleteEvent, InsertEvents, NewEvent
 from awlog.model.errors import BadRequest, NoSuchEvent, NotFound
@@ -22,7 +23,25 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
 _ALL: Final = 1 << 32
 _PAGE_EVENTS: Final = 1000
 
+_IN_RANGE: Final = (
+    Parameter("start", wire.Timestamp, "Events that end here or later", example="2026-01-01T00:00:00+00:00"),
+    Parameter("end", wire.Timestamp, "Events that start here or earlier", example="2026-01-02T00:00:00+00:00"),
+)
+_EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "data": {"app": "vim", "title": "notes"}}
 
+
+@described(
+    Operation(
+        list[wire.StoredEvent] | wire.PageBody,
+        query=(
+            *_IN_RANGE,
+            Parameter("limit", int, "The first so many; negative: all", example=100),
+            Parameter("page_size", int, "Answers in pages of so many events, each with a cursor to the next"),
+            Parameter("cursor", str, "The `next` of an earlier page, in place of `start` and `end`"),
+        ),
+        others={304: "The events are those that `If-None-Match` names"},
+    )
+)
 async def read_events(call: Call) -> web.StreamResponse:
     """The events that meet [start, end], cut to it, newest first; `limit` takes the first n."""
     if "cursor" in call.query or "page_size" in call.query:
@@ -76,12 +95,14 @@ async def _as_list(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     yield b"[]" if opening == b"[" else b"]"
 
 
+@described(Operation(int, query=_IN_RANGE))
 async def count_events(call: Call) -> web.StreamResponse:
     """How many events meet [start, end]."""
     start_us, end_us = _range(call, "start", "starttime"), _range(call, "end", "endtime")
     return call.json(b"%d" % await call.engine.count(call.params["bucket_id"], start_us, end_us))
 
 
+@described(Operation(wire.StoredEvent))
 async def get_event(call: Call) -> web.StreamResponse:
     """One stored event, uncut."""
     bucket_id, text = call.params["bucket_id"], call.params["event_id"]
@@ -91,6 +112,7 @@ async def get_event(call: Call) -> web.StreamResponse:
     return call.json(await call.engine.event_json(bucket_id, int(text)))
 
 
+@described(Operation(wire.DeletedBody))
 async def delete_event(call: Call) -> web.StreamResponse:
     """Deletes one event; `{"success": false}` if there is none with this id."""
     text = call.params["event_id"]
@@ -100,6 +122,11 @@ async def delete_event(call: Call) -> web.StreamResponse:
     return call.json(b'{"success":true}' if deleted else b'{"success":false}')
 
 
+@described(
+    Operation(
+        wire.StoredEvent | list[wire.StoredEvent], bodies=(Body(wire.EventBody | list[wire.EventBody], [_EXAMPLE]),)
+    )
+)
 async def insert_events(call: Call) -> web.StreamResponse:
     """Stores one event or a list of them, all or none; an id of this bucket replaces that event."""
     raw = await call.json_body()

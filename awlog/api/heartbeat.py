@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call
+from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.intake import REFUSED_NAMED_MAX, refused_body
 from awlog.model.commands import SendHeartbeat, SendHeartbeats
 from awlog.model.errors import BadRequest, Refused
@@ -25,7 +26,16 @@ _FLOAT: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?",
 # Heartbeats repeat their data until it changes: nearly all are found here.
 _payloads: Final = wire.PayloadCache()
 
+_EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "data": {"app": "vim", "title": "notes"}}
 
+
+@described(
+    Operation(
+        wire.StoredEvent,
+        query=(Parameter("pulsetime", float, "Seconds", required=True, example=60),),
+        bodies=(Body(wire.UnnumberedEventBody, _EXAMPLE),),
+    )
+)
 async def heartbeat(call: Call) -> web.StreamResponse:
     """Extends the newest event if the data are equal and the gap is at most `pulsetime` seconds, else stores a new one."""
     body = await call.json_body()
@@ -33,6 +43,13 @@ async def heartbeat(call: Call) -> web.StreamResponse:
     return call.json(call.engine.render(await call.engine.submit(beat)))
 
 
+@described(
+    Operation(
+        wire.TakenBody,
+        query=(Parameter("pulsetime", float, "Seconds, for those that have none of their own", example=60),),
+        bodies=(Body(list[wire.BatchedHeartbeatBody], [_EXAMPLE, {**_EXAMPLE, "pulsetime": 5}]),),
+    )
+)
 async def heartbeats(call: Call) -> web.StreamResponse:
     """A list of heartbeats, each as if it came alone after the one before; one that is refused stops no other."""
     given = call.query.get("pulsetime")

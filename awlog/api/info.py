@@ -10,12 +10,14 @@ from aiohttp import web
 
 from awlog import telemetry
 from awlog.api.call import Call
-from awlog.api.wire import encode
+from awlog.api.describe import Operation, described
+from awlog.api.wire import InfoBody, LogRecordBody, encode
 
 if TYPE_CHECKING:
     from awlog.api.routes import Route
 
 
+@described(Operation(InfoBody))
 async def get_info(call: Call) -> web.StreamResponse:
     """Who this server is. Needs no key."""
     settings = call.settings
@@ -32,6 +34,7 @@ async def get_info(call: Call) -> web.StreamResponse:
     )
 
 
+@described(Operation(list[LogRecordBody]))
 async def get_log(call: Call) -> web.StreamResponse:
     """The newest program messages, newest first. They hold no recorded data."""
     return call.json(encode(telemetry.newest_records()))

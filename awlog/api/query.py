@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from msgspec import Raw
 
 from awlog.api import wire
 from awlog.api.call import BrokenOff, Call
+from awlog.api.describe import Body, Operation, Parameter, described
 
 # How soon a query ends after its client has gone.
 _CLIENT_CHECK_S: Final = 0.25
 
 
+@described(
+    Operation(
+        list[Any] | wire.ExplainedBody,
+        query=(
+            Parameter("name", str, "A name for it, that its text may use"),
+            Parameter("explain", str, "`1`: tell what each statement cost", example="1"),
+        ),
+        bodies=(
+            Body(
+                wire.QueryBody,
+                {
+                    "query": ["events = query_bucket('aw-watcher-window_desk');", "RETURN = sum_durations(events);"],
+                    "timeperiods": ["2026-01-01T00:00:00+00:00/2026-01-02T00:00:00+00:00"],
+                },
+            ),
+        ),
+    )
+)
 async def query(call: Call) -> web.StreamResponse:
     """Runs a program once for each period; the list of its results. `explain=1` tells what it did besides."""
     body = wire.decode(wire.QUERY, await call.json_body())

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from awlog.api import buckets, events, heartbeat, info, query, settings, stream, transfer
+from awlog.api import buckets, events, heartbeat, info, openapi, query, settings, stream, transfer
 from awlog.api.call import Call
 from awlog.model.access import Access, Scope
 from awlog.model.errors import MethodNotAllowed, NotFound
@@ -89,6 +89,7 @@ ROUTES: Final = (
         "POST": Endpoint(settings.set_setting, ADMIN),
         "DELETE": Endpoint(settings.remove_setting, ADMIN),
     }),
+    Route("0/openapi.json", {"GET": Endpoint(openapi.get_openapi, None)}),
     Route("0/log", {"GET": Endpoint(info.get_log, ADMIN)}),
 )  # fmt: skip
 

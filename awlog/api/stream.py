@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
-from typing import Final
+from typing import Final, Literal
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import UNSET
@@ -16,6 +16,7 @@ from msgspec import UNSET
 from awlog.api import wire
 from awlog.api.call import Call
 from awlog.api.configuration import PING_S, SLOW_READER_S
+from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.failures import body_of
 from awlog.api.intake import Intake, checked_producer
 from awlog.api.lines import BLOCK_BYTES, LineSplitter
@@ -32,7 +33,30 @@ _CLOSE_S: Final = 2.0
 # Heartbeats repeat their data until it changes: nearly all are found here.
 _payloads: Final = wire.PayloadCache()
 
+_EXAMPLE: Final = (
+    '{"bucket": "aw-watcher-window_desk", "pulsetime": 60, '
+    '"event": {"timestamp": "2026-01-01T12:01:00Z", "data": {"app": "vim"}}}\n'
+)
+_UPGRADE: Final = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Protocol": SUBPROTOCOL,
+}
 
+
+@described(
+    Operation(
+        wire.TakenBody,
+        query=(Parameter("acks", Literal["end", "chunk"], "Answer at the end, or in lines as they become durable"),),
+        headers=(
+            Parameter(_PRODUCER_HEADER, str, "A name of the sender's own, which numbers its lines"),
+            Parameter(_SEQUENCE_HEADER, int, "The number of the first line"),
+        ),
+        bodies=(Body(bytes, _EXAMPLE, NDJSON_TYPES[0]),),
+    )
+)
 async def post_heartbeats(call: Call) -> web.StreamResponse:
     """Takes a stream of heartbeats, lines of JSON of any number; answers when all are durable, or `?acks=chunk` by chunk."""
     if call.request.content_type not in NDJSON_TYPES:
@@ -130,6 +154,13 @@ async def _write(call: Call, response: web.StreamResponse, lines: list[bytes]) -
             await response.write(line + b"\n")
 
 
+@described(
+    Operation(
+        None,
+        headers=tuple(Parameter(name, str, f"`{value}`", example=value) for name, value in _UPGRADE.items()),
+        status=101,
+    )
+)
 async def stream(call: Call) -> web.StreamResponse:
     """The same lines over a WebSocket (subprotocol `awlog.v1`): one or several a message, acknowledged when durable."""
     socket = web.WebSocketResponse(

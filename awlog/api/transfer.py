@@ -14,6 +14,7 @@ from msgspec import Raw
 from awlog.api import wire
 from awlog.api.call import Call, is_json, silence, too_large
 from awlog.api.configuration import BODY_SILENCE_S
+from awlog.api.describe import Body, Operation, described
 from awlog.engine.engine import ExportedBucket
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, NewEvent
@@ -27,12 +28,25 @@ _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 Import = list[tuple[CreateBucket, list[NewEvent]]]
 
+_EXAMPLE: Final = {
+    "buckets": {
+        "notes": {
+            "type": "note",
+            "client": "me",
+            "hostname": "desk",
+            "events": [{"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "data": {"label": "tea"}}],
+        }
+    }
+}
 
+
+@described(Operation(wire.ExportBody))
 async def export_all(call: Call) -> web.StreamResponse:
     """Everything, as one document that `/import` takes."""
     return await _export(call, None, "aw-buckets-export.json")
 
 
+@described(Operation(wire.ExportBody))
 async def export_bucket(call: Call) -> web.StreamResponse:
     """One bucket with all its events, as a document that `/import` takes."""
     bucket_id = call.params["bucket_id"]
@@ -79,6 +93,15 @@ def content_disposition(filename: str) -> str:
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
+@described(
+    Operation(
+        type(None),
+        bodies=(
+            Body(wire.DescribedImportBody, _EXAMPLE),
+            Body(wire.DescribedImportBody, _EXAMPLE, "multipart/form-data"),
+        ),
+    )
+)
 async def import_buckets(call: Call) -> web.StreamResponse:
     """Takes in an export, or several as a form: all of it or nothing; events that are there already are skipped."""
     content_type = call.request.content_type

@@ -5,10 +5,10 @@ Input is decoded once, here. Unknown keys are ignored, null counts as missing.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from awlog.engine.engine import BucketView
 from awlog.model.bucket import EMPTY_PAYLOAD
@@ -21,26 +21,38 @@ from awlog.model.times import duration_from_seconds, format_timestamp, parse_tim
 _T = TypeVar("_T")
 
 
-# What a Raw field holds when its key is not there; null counts as that too.
-_MISSING: Final = Raw()
+# What a `data` field holds when its key is not there; null counts as that too.
 _NULLS: Final = (b"", b"null")
+
+# What the API description says of a type that msgspec does not see; decoding takes no notice of it.
+Timestamp = Annotated[
+    str,
+    Meta(
+        description="ISO 8601, to the microsecond; without an offset it is UTC",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+Seconds = Annotated[float | int | None, Meta(description="A negative one counts as 0")]
+DataObject = Annotated[Raw, Meta(description="Any JSON object", extra_json_schema={"type": ["object", "null"]})]
+ShownObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+EventId = Annotated[int, Meta(description="Unique in the server, never given twice", ge=1, le=(1 << 53) - 1)]
 
 
 class EventBody(Struct, gc=False):
     """An event to write."""
 
-    timestamp: str
-    duration: float | int | None = None
-    data: Raw = _MISSING
+    timestamp: Timestamp
+    duration: Seconds = None
+    data: DataObject = field(default_factory=Raw)
     id: int | None = None
 
 
 class UnnumberedEventBody(Struct, gc=False):
     """A heartbeat, or an event of an import: an `id` is ignored, whatever it is."""
 
-    timestamp: str
-    duration: float | int | None = None
-    data: Raw = _MISSING
+    timestamp: Timestamp
+    duration: Seconds = None
+    data: DataObject = field(default_factory=Raw)
 
 
 class BatchedHeartbeatBody(UnnumberedEventBody, gc=False):
@@ -91,8 +103,8 @@ class CreateBucketBody(Struct):
     client: str
     hostname: str
     name: str | None = None
-    data: Raw = _MISSING
-    created: str | None = None
+    data: DataObject = field(default_factory=Raw)
+    created: Timestamp | None = None
 
 
 class UpdateBucketBody(Struct):
@@ -100,7 +112,7 @@ class UpdateBucketBody(Struct):
     client: str | None = None
     hostname: str | None = None
     name: str | None = None
-    data: Raw = _MISSING
+    data: DataObject = field(default_factory=Raw)
 
 
 class ImportedBucketBody(Struct):
@@ -109,8 +121,8 @@ class ImportedBucketBody(Struct):
     hostname: str
     id: str | None = None
     name: str | None = None
-    data: Raw = _MISSING
-    created: str | None = None
+    data: DataObject = field(default_factory=Raw)
+    created: Timestamp | None = None
     events: list[UnnumberedEventBody] | None = None
 
 
@@ -118,6 +130,12 @@ class ImportBody(Struct):
     """Each bucket is decoded on its own, so that an error can name it."""
 
     buckets: dict[str, Raw]
+
+
+class DescribedImportBody(Struct):
+    """What an import is made of, each bucket under its id; as one document."""
+
+    buckets: dict[str, ImportedBucketBody]
 
 
 class QueryBody(Struct):
@@ -211,9 +229,11 @@ def payload_or_none(raw: Raw) -> Payload | None:
     return None if bytes(raw) in _NULLS else canonical_object(bytes(raw))
 
 
-class _Span(Struct):
-    start: str | None
-    end: str | None
+class Span(Struct):
+    """The least start and the greatest end of the events that a bucket holds now."""
+
+    start: Timestamp | None
+    end: Timestamp | None
 
 
 class BucketBody(Struct):
@@ -224,10 +244,10 @@ class BucketBody(Struct):
     type: str
     client: str
     hostname: str
-    created: str
-    data: Raw
-    metadata: _Span
-    last_updated: str | UnsetType = UNSET
+    created: Timestamp
+    data: ShownObject
+    metadata: Span
+    last_updated: Timestamp | UnsetType = UNSET
 
 
 def bucket_body(view: BucketView) -> BucketBody:
@@ -242,9 +262,92 @@ def bucket_body(view: BucketView) -> BucketBody:
         meta.hostname,
         format_timestamp(meta.created_us),
         Raw(meta.data),
-        _Span(start, end),
+        Span(start, end),
         UNSET if end is None else end,
     )
+
+
+# Answers that are not made of Structs, described for those who read them.
+
+
+class RefusalBody(Struct):
+    """Every 4xx and 5xx: a stable word for programs, a text for people."""
+
+    type: str
+    message: str
+
+
+class InfoBody(Struct):
+    """Who this server is."""
+
+    hostname: str
+    version: str
+    testing: bool
+    device_id: str
+
+
+class StoredEvent(Struct):
+    """An event as it is shown; in a range it is cut to that."""
+
+    id: EventId
+    timestamp: Timestamp
+    duration: Annotated[float, Meta(ge=0)]
+    data: ShownObject
+
+
+class PageBody(Struct):
+    """A part of a range; `next` is the `cursor` of the part behind it."""
+
+    events: list[StoredEvent]
+    next: str | None
+
+
+class DeletedBody(Struct):
+    """Was there an event to delete?"""
+
+    success: bool
+
+
+class ExportedEvent(Struct):
+    timestamp: Timestamp
+    duration: Annotated[float, Meta(ge=0)]
+    data: ShownObject
+
+
+class ExportedBucketBody(Struct):
+    id: str
+    name: str | None
+    type: str
+    client: str
+    hostname: str
+    created: Timestamp
+    data: ShownObject
+    events: list[ExportedEvent]
+
+
+class ExportBody(Struct):
+    """What `/import` takes."""
+
+    buckets: dict[str, ExportedBucketBody]
+
+
+class LogRecordBody(Struct):
+    """A program message; it may have more fields."""
+
+    timestamp: Timestamp
+    level: str
+    message: str
+
+
+class ExplainedBody(Struct):
+    """The results of a query with `explain=1`."""
+
+    results: list[Any]
+    explanation: dict[str, Any]
+
+
+class EmptyBody(Struct):
+    """`{}`: it is done."""
 
 
 def encode(value: Any) -> bytes:

@@ -8,6 +8,7 @@ import click
 
 from awlog import __version__
 from awlog.cli.config import config
+from awlog.cli.openapi import openapi
 from awlog.cli.paths import paths
 from awlog.cli.query import query
 from awlog.cli.serve import serve
@@ -37,7 +38,7 @@ def awlog() -> None:
     """
 
 
-for _command in (serve, paths, config, query, verify, stats):
+for _command in (serve, paths, config, query, verify, stats, openapi):
     awlog.add_command(_command)
 
 

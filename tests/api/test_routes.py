@@ -95,6 +95,7 @@ def found(path: str, method: str = "GET") -> tuple[str, dict[str, str]]:
         ("POST", "0/settings/k", "set_setting", {"key": "k"}),
         ("DELETE", "0/settings/k", "remove_setting", {"key": "k"}),
         ("GET", "0/log", "get_log", {}),
+        ("GET", "0/openapi.json", "get_openapi", {}),
         ("GET", "0/buckets/events", "get_bucket", {"bucket_id": "events"}),
         ("GET", "0/buckets/events/events/count", "count_events", {"bucket_id": "events"}),
         ("GET", "0/buckets/count/export", "export_bucket", {"bucket_id": "count"}),

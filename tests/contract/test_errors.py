@@ -31,6 +31,7 @@ ROUTES: dict[str, set[str]] = {
     "/import": {"POST"},
     "/settings/{b}": READ | {"POST", "DELETE"},
     "/log": READ,
+    "/openapi.json": READ,
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"]
 

@@ -1,0 +1,97 @@
+"""What the API description says is what the server does: every example in it is sent, and answered as it says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jsonschema
+import pytest
+
+from tests.server import Reply, Server
+
+# Examples lean on each other: what is deleted is deleted last, what is read was written.
+_ORDER = ("put", "post", "get", "delete")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server outside testing mode, empty, for the examples alone: the first id in it is the one they name."""
+    with Server(tmp_path_factory.mktemp("openapi") / "data", testing=False) as running:
+        yield running
+
+
+def test_every_example_works_and_is_answered_as_described(desk: Server) -> None:
+    """With each body that a route takes. The answer has the status and the schema that the document gives."""
+    document = desk.request("GET", "/api/0/openapi.json").json()
+    sent = []
+    for path, method, operation in in_order(document):
+        bodies = list(operation.get("requestBody", {}).get("content", {}).items()) or [(None, {})]
+        for content_type, media in bodies:
+            reply = send(desk, method, path, operation, content_type, media.get("example"))
+            check(document, operation, reply, f"{method} {path} {content_type}")
+            sent.append((method, path))
+    assert len(sent) > len(document["paths"])
+
+
+def in_order(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """First the bucket of the examples is made, then the rest, in an order in which each can work."""
+    every = [
+        (path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    made = "/api/0/buckets/{bucket_id}"
+    return sorted(every, key=lambda one: (one[:2] != (made, "post"), _ORDER.index(one[1]), -len(one[0])))
+
+
+def send(
+    server: Server, method: str, path: str, operation: dict[str, Any], content_type: str | None, example: Any
+) -> Reply:
+    query, headers = {}, {}
+    for parameter in operation["parameters"]:
+        if "example" not in parameter:
+            assert not parameter["required"]
+        elif parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", quote(parameter["example"], safe=""))
+        elif parameter["in"] == "query":
+            query[parameter["name"]] = parameter["example"]
+        else:
+            headers[parameter["name"]] = parameter["example"]
+    if content_type == "multipart/form-data":
+        part = json.dumps(example["file"])
+        raw = f'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n{part}\r\n--x--\r\n'.encode()
+        content_type = "multipart/form-data; boundary=x"
+    elif content_type == "application/json":
+        raw = json.dumps(example).encode()
+    else:
+        raw = b"" if example is None else example.encode()
+    if content_type is not None:
+        headers["Content-Type"] = content_type
+    return server.request(method.upper(), f"{path}?{urlencode(query)}", raw=raw or None, headers=headers)
+
+
+def check(document: dict[str, Any], operation: dict[str, Any], reply: Reply, what: str) -> None:
+    """The status is the one of the good answer, and its body fits the schema."""
+    good = [
+        int(status)
+        for status, answer in operation["responses"].items()
+        if answer.get("description") in ("Done", "Always")
+    ]
+    assert reply.status in good, f"{what}: {reply.status} {reply.body!r}"
+    content = operation["responses"][str(reply.status)].get("content", {})
+    if content and "$ref" not in content:
+        ((content_type, media),) = content.items()
+        assert reply.headers.get_content_type() == content_type, what
+        schema = {**media["schema"], "components": document["components"]}
+        jsonschema.validate(reply.json(), schema)
+
+
+def test_the_document_needs_no_token_and_is_what_the_command_prints(desk: Server) -> None:
+    """`awlog openapi` prints the same without a server."""
+    printed = subprocess.run([sys.executable, "-m", "awlog", "openapi"], capture_output=True, check=True).stdout
+    assert desk.request("GET", "/api/0/openapi.json").json() == json.loads(printed)
