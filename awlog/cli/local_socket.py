@@ -33,10 +33,9 @@ def listen_locally(data_dir: Path) -> socket.socket | None:
     """
     if os.name != "posix":
         return None
+    stop_listening_locally(data_dir)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with suppress(FileNotFoundError):
-            (data_dir / SOCKET_FILE).unlink()
         with _reachable(data_dir) as path:
             listening.bind(path)
         (data_dir / SOCKET_FILE).chmod(0o600)
@@ -46,6 +45,12 @@ def listen_locally(data_dir: Path) -> socket.socket | None:
         raise CannotStart(f"Cannot listen on {data_dir / SOCKET_FILE}: {error.strerror or error}") from None
     listening.setblocking(False)
     return listening
+
+
+def stop_listening_locally(data_dir: Path) -> None:
+    """Removes the socket's file, if there is one."""
+    with suppress(OSError):
+        (data_dir / SOCKET_FILE).unlink()
 
 
 class LocalServer:

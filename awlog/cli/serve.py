@@ -28,7 +28,7 @@ from awlog.api.fast_lane import FastLane
 from awlog.api.guard import is_loopback
 from awlog.api.in_progress import InProgress
 from awlog.api.recognise import HeaderBlocks
-from awlog.cli.local_socket import listen_locally
+from awlog.cli.local_socket import listen_locally, stop_listening_locally
 from awlog.cli.options import ServerConfig, server_config, server_options
 from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
@@ -146,6 +146,7 @@ async def _serve(
         await each.shutdown(_CLOSE_S)
     await engine.close()
     environment.close()
+    stop_listening_locally(config.data_dir)
     _log.info("stopped")
     # At once: a thread may still be decoding an import that nobody will answer, for as long as that takes.
     sys.stdout.flush()

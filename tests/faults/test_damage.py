@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from awlog.cli.local_socket import SOCKET_FILE
 from tests.faults.conftest import Note
 from tests.faults.pages import PAGE_BYTES, newest_meta, pages_by_class, value_spans
 from tests.server import Reply, Server
@@ -75,7 +76,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 def outcome(whole: Whole, folder: Path, spoil: Spoil, name: str = "data.mdb") -> str:
     """ "whole", "refused", "damaged: what" for reads or writes that said so. Raises AssertionError for anything else."""
     data_dir = folder / "data"
-    shutil.copytree(whole.data_dir, data_dir)
+    shutil.copytree(whole.data_dir, data_dir, ignore=shutil.ignore_patterns(SOCKET_FILE))
     content = bytearray((data_dir / name).read_bytes())
     spoil(content)
     (data_dir / name).write_bytes(content)

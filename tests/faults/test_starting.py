@@ -15,6 +15,7 @@ from typing import Any
 import lmdb
 import pytest
 
+from awlog.cli.local_socket import SOCKET_FILE
 from tests.faults.conftest import awlog, verify
 from tests.faults.pages import PAGE_BYTES
 from tests.faults.straced import recorded, wait_for_end
@@ -25,6 +26,8 @@ FIELDS = {"type": "t", "client": "c", "hostname": "h"}
 EVENTS = "/api/0/buckets/b/events"
 BEAT = "/api/0/buckets/b/heartbeat?pulsetime=10"
 CANNOT_START = 3
+# Not the store: LMDB's table of readers, and the socket of the running server.
+_VOLATILE = {"lock.mdb", SOCKET_FILE}
 
 
 def event(number: int) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def child_that_reads(process: int, data_file: str) -> int:
 
 def test_a_second_server_is_refused_and_the_first_does_not_notice(server, tmp_path):
     assert server.request("POST", EVENTS, event(0)).status == 200
-    files = {path.name: path.read_bytes() for path in server.data_dir.iterdir() if path.name != "lock.mdb"}
+    files = {path.name: path.read_bytes() for path in server.data_dir.iterdir() if path.name not in _VOLATILE}
     said = server.log_text()
     second = Server(server.data_dir)
     second.log_path = tmp_path / "second.log"
@@ -199,7 +202,7 @@ def test_a_second_server_is_refused_and_the_first_does_not_notice(server, tmp_pa
         message = refused.result()
     assert str(server.pid) in message, message
     assert str(server.data_dir) in message, message
-    assert {path.name: path.read_bytes() for path in server.data_dir.iterdir() if path.name != "lock.mdb"} == files
+    assert {path.name: path.read_bytes() for path in server.data_dir.iterdir() if path.name not in _VOLATILE} == files
     assert server.request("POST", EVENTS, event(1)).status == 200
     assert server.log_text() == said
     verify(server.data_dir)
@@ -232,7 +235,7 @@ def test_a_store_that_cannot_be_opened_is_refused_in_words(server, spoil, words)
     spoil(server.data_dir)
 
     def state() -> dict[str, bytes]:
-        kept = (path for path in server.data_dir.iterdir() if path.name not in {"awlog.lock", "lock.mdb"})
+        kept = (path for path in server.data_dir.iterdir() if path.name not in {"awlog.lock", *_VOLATILE})
         return {path.name: path.read_bytes() for path in kept}
 
     before = state()
@@ -346,7 +349,7 @@ def test_nothing_is_made_outside_the_data_directory(tmp_path):
 def test_verify_changes_nothing(server):
     assert server.request("POST", EVENTS, event(0)).status == 200
     server.kill()
-    before = {path.name: path.read_bytes() for path in server.data_dir.iterdir() if path.name != "lock.mdb"}
+    before = {path.name: path.read_bytes() for path in server.data_dir.iterdir() if path.name not in _VOLATILE}
     done = awlog("verify", "--data-dir", str(server.data_dir), "--digest")
     assert done.returncode == 0, done.stderr
-    assert {path.name: path.read_bytes() for path in server.data_dir.iterdir() if path.name != "lock.mdb"} == before
+    assert {path.name: path.read_bytes() for path in server.data_dir.iterdir() if path.name not in _VOLATILE} == before

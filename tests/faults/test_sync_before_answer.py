@@ -108,6 +108,7 @@ def test_every_file_of_the_store_is_watched(tmp_path):
     with Server(tmp_path / "data") as server:
         assert {path.name for path in Path(server.data_dir).iterdir()} == {
             "awlog.lock",
+            "awlog.sock",
             "data.mdb",
             "identity.json",
             "lock.mdb",
