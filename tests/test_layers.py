@@ -18,7 +18,7 @@ TELEMETRY = {"telemetry", "structlog"}
 MAY_IMPORT: dict[str, set[str]] = {
     "telemetry": {"structlog"},
     "model": {"msgspec"},
-    "log": {"msgspec", "model", "numpy", "sortedcontainers", "zstandard"},
+    "log": {"msgspec", "model", "numpy", "re2", "sortedcontainers", "zstandard"},
     "query": {"msgspec", "model", "log", "numpy", "re2"},
     "storage": {"msgspec", "model", "log", "lmdb", *TELEMETRY},
     "engine": {"msgspec", "model", "log", "query", "storage", *TELEMETRY},

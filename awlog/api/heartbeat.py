@@ -63,7 +63,7 @@ async def heartbeats(call: Call) -> web.StreamResponse:
     call.engine.bucket(bucket_id)
     taken = await call.engine.submit_heartbeats(SendHeartbeats(beats))
     named = [refused_body(why, index=at) for at, why in taken.refused[:REFUSED_NAMED_MAX]]
-    body = wire.TakenBody(taken.end, taken.merged, taken.inserted, 0, len(taken.refused), named)
+    body = wire.TakenBody(taken.end, taken.merged, taken.inserted, 0, len(taken.refused), named, dropped=taken.dropped)
     return call.json(wire.encode(body))
 
 

@@ -184,6 +184,7 @@ class Intake:
             body.merged += taken.merged
             body.inserted += taken.inserted
             body.duplicates += taken.duplicates
+            body.dropped += taken.dropped
             body.refused_count += len(refused)
             if self._producer is not None:
                 body.sequence = self._producer.first_sequence + through - 1

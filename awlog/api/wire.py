@@ -86,8 +86,10 @@ class RefusedBody(Struct):
     message: str
 
 
-class TakenBody(Struct):
-    """What became of many heartbeats. `durable`: all lines up to this one are; `sequence`: the producer's number of it."""
+class TakenBody(Struct, omit_defaults=True):
+    """What became of many heartbeats. `durable`: all lines up to this one are; `sequence`: the producer's number of it;
+    `dropped`: how many met a privacy filter, left out if none did.
+    """
 
     durable: int
     merged: int
@@ -96,6 +98,7 @@ class TakenBody(Struct):
     refused_count: int
     refused: list[RefusedBody]
     sequence: int | UnsetType = UNSET
+    dropped: int = 0
 
 
 class CreateBucketBody(Struct):

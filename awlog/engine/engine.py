@@ -25,6 +25,8 @@ from awlog.log.apply import apply
 from awlog.log.columns import Columns, columns_of
 from awlog.log.decide import BULK_EVENTS, decide
 from awlog.log.decision import Decision, Stored
+from awlog.log.filtering import filtered_import, filtered_insert
+from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeats
 from awlog.log.history import count_events, events_newest_first, fingerprint, first_page, page_newest_first
 from awlog.log.sealing import records_to_seal, seal, seal_new
@@ -68,6 +70,8 @@ _RETRY_S: Final = 1.0
 _SNAPSHOTS_MAX: Final = READERS_MAX - 64
 # More than this is read in another process: here it would be 15 ms of the loop's time, in ten steps.
 _LONG_READ_EVENTS: Final = 20_000
+# A payload that no filter has seen takes some microseconds.
+_FILTERED_HERE_MAX: Final = 200
 _GROW_POLL_S: Final = 0.005
 _QUERY_LIMITS: Final = QueryLimits()
 
@@ -163,20 +167,31 @@ class Engine:
         self._stage(decision, reply)
 
     async def insert(self, command: InsertEvents) -> Any:
-        """As `submit`, for any number of events: a long list is laid out in segments beforehand, off the loop."""
+        """As `submit`, for any number of events: a long list is filtered, and laid out in segments, off the loop."""
+        text = self._filters_text()
+        if text is not None and len(command.events) > _FILTERED_HERE_MAX:
+            command = await asyncio.to_thread(lambda: filtered_insert(filters_of(text), command))
         if len(command.events) >= BULK_EVENTS and all(event.wire_id is None for event in command.events):
-            sealed = await asyncio.to_thread(seal_new, command.events)
-            command = InsertEvents(command.bucket_id, command.events, sealed)
+            command = replace(command, sealed=await asyncio.to_thread(seal_new, command.events))
         return await self.submit(command)
+
+    def _filters_text(self) -> bytes | None:
+        """The setting as commands see it; None if nothing is filtered."""
+        filters = self._staged.filters()
+        return None if filters is None else filters.text
 
     async def import_buckets(self, buckets: list[tuple[CreateBucket, list[NewEvent]]]) -> None:
         """As `submit(ImportBuckets(...))`; large new buckets are laid out beforehand. One import at a time."""
         async with self._import_turn:
+            command = ImportBuckets([(create, events, None) for create, events in buckets])
+            text = self._filters_text()
+            if text is not None:
+                command = await asyncio.to_thread(lambda: filtered_import(filters_of(text), command))
             prepared: list[tuple[CreateBucket, list[NewEvent], SealedBeforehand | None]] = []
-            for create, events in buckets:
+            for create, events, _ in command.buckets:
                 large = len(events) >= BULK_EVENTS
                 prepared.append((create, events, await asyncio.to_thread(seal_new, events) if large else None))
-            await self.submit(ImportBuckets(prepared))
+            await self.submit(ImportBuckets(prepared, command.filtered_by))
 
     def submit_heartbeats(self, command: SendHeartbeats) -> asyncio.Future[Taken]:
         """As `submit`, for many heartbeats at once: each as if it came alone, all of them in one commit.
@@ -325,7 +340,7 @@ class Engine:
 
     def render(self, stored: Stored) -> bytes:
         """The answer to a command that wrote events: JSON events joined by commas, without brackets."""
-        if len(stored.events) == 1:
+        if stored.bucket_number is not None and len(stored.events) == 1:
             return self._answer_starts.render(stored.bucket_number, stored.events[0])
         return render_events(columns_of(stored.events), stored.bucket_number) if stored.events else b""
 

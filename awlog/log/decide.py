@@ -5,13 +5,16 @@ The answer becomes true, and is given, when the facts are durable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import assert_never
+from collections.abc import Callable, Iterable
+from typing import Final, assert_never
 
 import msgspec
 
 from awlog.log.apply import youngest_but_the_tail
 from awlog.log.decision import Decision, Stored, given
+from awlog.log.filtering import decide_filtered_heartbeat, filtered_import, filtered_insert
+from awlog.log.filters import SETTING as FILTERS_SETTING
+from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeat, decide_heartbeats
 from awlog.log.sealing import moved, seal_new
 from awlog.log.segment import SEGMENT_EVENTS
@@ -51,14 +54,18 @@ BULK_EVENTS = 2 * SEGMENT_EVENTS
 
 
 def decide(state: State, command: Command, load: LoadSegment) -> Decision:
-    """What follows from `command`. Raises Refused: NoSuchBucket, BucketExists. O(1) for a heartbeat in order."""
+    """What follows from `command`. Raises Refused: NoSuchBucket, BucketExists, BadRequest. O(1) for a heartbeat in order."""
     match command:
         case SendHeartbeat():
-            return decide_heartbeat(state.bucket(command.bucket_id), command, load)
+            bucket = state.bucket(command.bucket_id)
+            filters = state.filters()
+            if filters is not None:
+                return decide_filtered_heartbeat(filters, bucket, command, load)
+            return decide_heartbeat(bucket, command, load)
         case SendHeartbeats():
             return Decision(*decide_heartbeats(state, command, load))
         case InsertEvents():
-            return _insert(state.bucket(command.bucket_id), command, load)
+            return _insert(state.bucket(command.bucket_id), filtered_insert(state.filters(), command), load)
         case CreateBucket():
             if state.find_bucket(command.bucket_id) is not None:
                 raise BucketExists(f"There is a bucket named {command.bucket_id!r} already")
@@ -80,11 +87,24 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
             _check_tail_can_go(bucket, seq, load)
             return Decision([EventDeleted(bucket.number, seq)], answer=True)
         case ImportBuckets():
-            return _import(state, command, load)
+            return _import(state, filtered_import(state.filters(), command), load)
         case ChangeSetting():
+            if command.value is not None:
+                check_setting(command.key, command.value)
             return Decision([SettingChanged(command.key, command.value)], None)
         case _:
             assert_never(command)
+
+
+# Settings that the server itself obeys, and what says whether they can be obeyed.
+_CHECKS: Final[dict[str, Callable[[bytes], object]]] = {FILTERS_SETTING: filters_of}
+
+
+def check_setting(key: str, value: bytes) -> None:
+    """Raises BadRequest if the server could not obey this setting."""
+    check = _CHECKS.get(key)
+    if check is not None:
+        check(value)
 
 
 def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> Decision:

@@ -11,9 +11,12 @@ from awlog.model.facts import Fact
 
 
 class Stored(Struct, frozen=True):
-    """The answer to a command that writes events: as they are stored, in the order given."""
+    """The answer to a command that writes events: as they are stored, in the order given.
 
-    bucket_number: BucketNumber
+    `bucket_number` is None when nothing is stored: then the event is what was sent, and is shown without an id.
+    """
+
+    bucket_number: BucketNumber | None
     events: list[Event]
 
 

@@ -11,7 +11,7 @@ from awlog.log.state import BucketState, LoadSegment, State
 from awlog.log.tail import covers, merged_duration_us
 from awlog.model.commands import SendHeartbeat, SendHeartbeats, Taken
 from awlog.model.errors import AwlogError, NoSuchBucket, Unavailable
-from awlog.model.event import Event, Seq
+from awlog.model.event import Event, Payload, Seq
 from awlog.model.facts import EventAppended, Fact, ProducerAdvanced, TailExtended
 from awlog.model.times import Micros
 
@@ -32,6 +32,11 @@ def decide_heartbeat(bucket: BucketState, beat: SendHeartbeat, load: LoadSegment
                 return Decision([], Stored(bucket.number, [known]))
     event = Event(given(bucket.next_seq), beat.start_us, beat.duration_us, beat.payload)
     return Decision([EventAppended(bucket.number, event)], Stored(bucket.number, [event]))
+
+
+def with_payload(beat: SendHeartbeat, payload: Payload) -> SendHeartbeat:
+    """The heartbeat with other data."""
+    return SendHeartbeat(beat.bucket_id, beat.start_us, beat.duration_us, payload, beat.pulsetime_us)
 
 
 def _covering(bucket: BucketState, beat: SendHeartbeat, load: LoadSegment) -> Event | None:
@@ -70,6 +75,7 @@ def decide_heartbeats(state: State, command: SendHeartbeats, load: LoadSegment) 
             begin = max(begin, min(unknown_from, len(lines)))
             taken.duplicates = begin - command.begin
     runs: dict[str, _Run] = {}
+    filters = state.filters()
     merged = inserted = 0
     end = begin
     while end < len(lines):
@@ -86,6 +92,14 @@ def decide_heartbeats(state: State, command: SendHeartbeats, load: LoadSegment) 
                 if bucket is None:
                     raise NoSuchBucket(beat.bucket_id)
                 run = runs[beat.bucket_id] = _Run(bucket)
+            if filters is not None:
+                kept = filters.kept(beat.bucket_id, beat.payload)
+                if kept is None:
+                    taken.dropped += 1
+                    end += 1
+                    continue
+                if kept is not beat.payload:
+                    beat = with_payload(beat, kept)
             # The rules of `decide_heartbeat`, on the run's own tail record.
             start_us = beat.start_us
             if start_us >= run.start_us and beat.payload == run.payload and start_us <= run.end_us + beat.pulsetime_us:

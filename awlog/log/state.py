@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from awlog.log.columns import Columns
+from awlog.log.filters import SETTING as FILTERS_SETTING
+from awlog.log.filters import Filters, filters_of
 from awlog.log.head import Head
 from awlog.log.segment_index import SegmentEntry, SegmentIndex
 from awlog.log.write_set import ProducerRow, WriteSet
@@ -121,7 +123,16 @@ class BucketState:
 class State:
     """The whole of a server's data, as far as it is held in memory."""
 
-    __slots__ = ("_by_id", "_by_number", "next_bucket_number", "next_turn", "producers", "settings")
+    __slots__ = (
+        "_by_id",
+        "_by_number",
+        "_filters",
+        "_filters_text",
+        "next_bucket_number",
+        "next_turn",
+        "producers",
+        "settings",
+    )
 
     def __init__(self) -> None:
         self._by_id: dict[str, BucketState] = {}
@@ -130,6 +141,15 @@ class State:
         self.settings: dict[str, bytes] = {}
         self.producers: dict[str, ProducerRow] = {}  # by turn: the one that has been silent longest is the first
         self.next_turn = 1
+        self._filters: Filters | None = None
+        self._filters_text: bytes | None = None
+
+    def filters(self) -> Filters | None:
+        """The privacy filters that the settings name, None if nothing is filtered. Compiled when they have changed."""
+        text = self.settings.get(FILTERS_SETTING)
+        if text is not self._filters_text:
+            self._filters, self._filters_text = filters_of(text), text
+        return self._filters
 
     def buckets(self) -> list[BucketState]:
         """Oldest first."""
@@ -153,6 +173,7 @@ class State:
         copied = State()
         copied.next_bucket_number = self.next_bucket_number
         copied.settings = dict(self.settings)
+        copied._filters, copied._filters_text = self._filters, self._filters_text
         copied.producers, copied.next_turn = dict(self.producers), self.next_turn
         for bucket in self._by_id.values():
             copied._by_id[bucket.meta.id] = copied._by_number[bucket.number] = bucket.copy()

@@ -54,11 +54,16 @@ SealedBeforehand = tuple[list[Event], list[SealedRun]]
 
 
 class InsertEvents(Struct, frozen=True):
-    """All of them or none."""
+    """All of them or none.
+
+    `filtered_by`: the text of the privacy filters that the events have passed already, off the loop. `sealed` is of what
+    they have left.
+    """
 
     bucket_id: str
     events: list[NewEvent]
     sealed: SealedBeforehand | None = None
+    filtered_by: bytes | None = None
 
 
 class SendHeartbeat(Struct, frozen=True, gc=False):
@@ -95,12 +100,14 @@ class SendHeartbeats(Struct, frozen=True):
 class Taken(Struct):
     """The answer to `SendHeartbeats`. `refused` names them by their index; those up to `end` are decided.
 
-    `merged` made an event longer or were covered by one, `duplicates` had a sequence number that was known already.
+    `merged` made an event longer or were covered by one, `duplicates` had a sequence number that was known already,
+    `dropped` met a privacy filter.
     """
 
     merged: int = 0
     inserted: int = 0
     duplicates: int = 0
+    dropped: int = 0
     refused: list[tuple[int, AwlogError]] = field(default_factory=list)
     end: int = 0
 
@@ -109,6 +116,7 @@ class Taken(Struct):
         self.merged += later.merged
         self.inserted += later.inserted
         self.duplicates += later.duplicates
+        self.dropped += later.dropped
         self.refused += later.refused
         self.end = later.end
 
@@ -119,9 +127,13 @@ class DeleteEvent(Struct, frozen=True):
 
 
 class ImportBuckets(Struct, frozen=True):
-    """Whole or not at all: each bucket is made if it is missing; events it already held are skipped."""
+    """Whole or not at all: each bucket is made if it is missing; events it already held are skipped.
+
+    `filtered_by`: as of `InsertEvents`.
+    """
 
     buckets: list[tuple[CreateBucket, list[NewEvent], SealedBeforehand | None]]
+    filtered_by: bytes | None = None
 
 
 class ChangeSetting(Struct, frozen=True):

@@ -7,7 +7,7 @@ shortest text). `1`, `1.0` and `true` stay different. What is accepted here can 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -41,9 +41,20 @@ def canonical_object(raw: bytes) -> Payload:
     return Payload(_ENCODER.encode(value))
 
 
+def decoded(payload: Payload) -> dict[str, Any]:
+    """The data of a payload, the caller's own. About 1 µs."""
+    data: dict[str, Any] = _DECODER.decode(payload)
+    return data
+
+
+def encoded(data: dict[str, Any]) -> Payload:
+    """What `decoded` gave, perhaps changed, as a payload again."""
+    return Payload(_ENCODER.encode(data))
+
+
 def with_field(payload: Payload, name: str, value: str) -> Payload:
     """The payload with one text added, or put in the place of what was there."""
-    return Payload(_ENCODER.encode({**_DECODER.decode(payload), name: value}))
+    return encoded({**decoded(payload), name: value})
 
 
 def canonical_value(raw: bytes) -> bytes:

@@ -230,6 +230,7 @@ def answer_of(answer: object) -> object:
     if isinstance(answer, BaseException):
         raise answer
     if isinstance(answer, EngineStored):
+        assert answer.bucket_number is not None, "without privacy filters everything is stored"
         return [
             Stored(
                 event_id(answer.bucket_number, event.seq),
