@@ -9,9 +9,10 @@ from typing import Final
 import structlog
 from aiohttp import HttpVersion10, web
 
-from awlog.api import info, pages
+from awlog.api import pages
 from awlog.api.call import BrokenOff, Call
 from awlog.api.configuration import ApiSettings
+from awlog.api.explorer_page import FOLDER, ExplorerPage
 from awlog.api.failures import refusal
 from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
@@ -47,7 +48,7 @@ class App:
         self._settings = settings
         self.guard = Guard(settings)
         self._router = Router(ROUTES)
-        self._api_page = info.describe_api(ROUTES)
+        self._explorer = ExplorerPage(ROUTES)
         self._in_progress = in_progress
         # Told of each answer that has been written to its end.
         self.on_answered: Callable[[web.BaseRequest, web.StreamResponse], None] = lambda _request, _response: None
@@ -114,10 +115,14 @@ class App:
                 return web.Response(headers=guard.preflight_headers(origin, asked))
             # A page may open a WebSocket to anywhere without a preflight, and write on it.
             call.headers = guard.admit("POST" if "Upgrade" in headers else method, origin, hosts)
-        if len(segments) == 1:
+        if len(segments) == 1 or segments[1] == FOLDER:
             if method not in ("GET", "HEAD"):
                 raise MethodNotAllowed(method, "GET, HEAD")
-            return web.Response(text=self._api_page, content_type="text/html", headers=call.headers)
+            return (
+                self._explorer.page(path)
+                if len(segments) == 1
+                else self._explorer.file("/".join(segments[2:]), request)
+            )
         route = self._router.find(segments[1:], call.params)
         if method == "OPTIONS":
             return web.Response(headers={**call.headers, "Allow": route.allowed})

@@ -37,6 +37,12 @@ def coding_for(accept_encoding: str) -> Coding | None:
     return None
 
 
+def takes_gzip(accept_encoding: str) -> bool:
+    """For what is stored in that coding."""
+    without_zstd = ",".join(part for part in accept_encoding.split(",") if "zstd" not in part.lower())
+    return coding_for(without_zstd) == "gzip"
+
+
 def _is_zero(parameter: str) -> bool:
     """Is it a weight of nothing: `q=0`, `q=0.0` ...?"""
     name, _, weight = parameter.partition("=")

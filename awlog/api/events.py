@@ -6,9 +6,10 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Annotated, Final
 
 from aiohttp import web
+from msgspec import Meta
 
 from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call
@@ -23,6 +24,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
 _ALL: Final = 1 << 32
 _PAGE_EVENTS: Final = 1000
 
+_PageSize = Annotated[int, Meta(ge=1, le=PAGE_EVENTS_MAX)]
 _IN_RANGE: Final = (
     Parameter("start", wire.Timestamp, "Events that end here or later", example="2026-01-01T00:00:00+00:00"),
     Parameter("end", wire.Timestamp, "Events that start here or earlier", example="2026-01-02T00:00:00+00:00"),
@@ -36,7 +38,7 @@ _EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "da
         query=(
             *_IN_RANGE,
             Parameter("limit", int, "The first so many; negative: all", example=100),
-            Parameter("page_size", int, "Answers in pages of so many events, each with a cursor to the next"),
+            Parameter("page_size", _PageSize, "Answers in pages of so many events, each with a cursor to the next"),
             Parameter("cursor", str, "The `next` of an earlier page, in place of `start` and `end`"),
         ),
         others={304: "The events are those that `If-None-Match` names"},

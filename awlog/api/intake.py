@@ -101,7 +101,7 @@ def refused_body(
     refusal: AwlogError, *, line: int | UnsetType = UNSET, index: int | UnsetType = UNSET
 ) -> wire.RefusedBody:
     message = str(refusal).encode("utf-8", "replace").decode()
-    return wire.RefusedBody(line, index, type(refusal).__name__, message)
+    return wire.RefusedBody(type(refusal).__name__, message, line, index)
 
 
 class Intake:

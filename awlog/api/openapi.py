@@ -77,8 +77,7 @@ def openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "awlog", "version": version, "description": _ABOUT, "license": _LICENSE},
-        # Relative to where the document is: right behind a proxy with a base path too.
-        "servers": [{"url": "../../"}],
+        "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
             "schemas": components,

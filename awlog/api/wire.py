@@ -80,10 +80,10 @@ class StreamHello(Struct):
 class RefusedBody(Struct):
     """Why a line, or an element of a list, was not taken."""
 
-    line: int | UnsetType
-    index: int | UnsetType
     type: str
     message: str
+    line: int | UnsetType = UNSET
+    index: int | UnsetType = UNSET
 
 
 class TakenBody(Struct, omit_defaults=True):

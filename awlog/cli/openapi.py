@@ -14,6 +14,6 @@ def openapi() -> None:
 
     A running server gives the same at /api/0/openapi.json, and shows it at /api/.
 
-    Example: awlog openapi > awlog.openapi.json
+    Example: awlog openapi
     """
     click.echo(openapi_json(__version__).decode())
