@@ -22,6 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "query": {"msgspec", "model", "log", "numpy", "re2"},
     "storage": {"msgspec", "model", "log", "lmdb", *TELEMETRY},
     "engine": {"msgspec", "model", "log", "query", "storage", *TELEMETRY},
+    "sources": {"msgspec", "model", "platformdirs"},
+    "moving_in": {"msgspec", "model", "log", "storage", "engine", "sources", "numpy"},
     "api": {"msgspec", "model", "engine", "aiohttp", "zstandard", *TELEMETRY},
     "client": {"msgspec", "model", "aiohttp"},
     "cluster": {"msgspec", "model", "engine", "nats", *TELEMETRY},

@@ -8,6 +8,7 @@ import click
 
 from awlog import __version__
 from awlog.cli.config import config
+from awlog.cli.import_ import import_
 from awlog.cli.openapi import openapi
 from awlog.cli.paths import paths
 from awlog.cli.query import query
@@ -38,7 +39,7 @@ def awlog() -> None:
     """
 
 
-for _command in (serve, paths, config, query, verify, stats, openapi):
+for _command in (serve, paths, config, query, verify, stats, openapi, import_):
     awlog.add_command(_command)
 
 

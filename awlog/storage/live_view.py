@@ -139,6 +139,14 @@ class ViewAtOnce:
         """All buckets, oldest first."""
         return list(self._metas.values())
 
+    def next_seq(self, bucket_number: BucketNumber) -> Seq:
+        """All events that the bucket ever held have a lower seq."""
+        return self._view.bucket(self._snapshot, self._metas[bucket_number]).next_seq
+
+    def settings(self) -> dict[str, bytes]:
+        """JSON texts by key."""
+        return self._snapshot.settings()
+
     def events(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> Columns:
         """The events that meet [start_us, end_us], uncut, by descending start and ascending seq."""
         bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])

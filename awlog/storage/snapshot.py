@@ -51,6 +51,16 @@ class Snapshot:
         cursor = self._txn.cursor(self._databases[layout.BUCKETS])
         return [layout.decode_bucket(bytes(key), bytes(value)) for key, value in cursor]
 
+    def settings(self) -> dict[str, bytes]:
+        """JSON texts by key. Raises DataDamaged."""
+        cursor = self._txn.cursor(self._databases[layout.SETTINGS])
+        return {
+            bytes(key).decode(): layout.without_checksum(
+                bytes(key), bytes(value), f"The setting {bytes(key).decode()!r}"
+            )
+            for key, value in cursor
+        }
+
     def tail_row(self, number: BucketNumber) -> bytes:
         """The encoded row of `tails`: what changes with everything that happens to a bucket. Raises DataDamaged."""
         row = self._txn.get(layout.bucket_key(number), db=self._databases[layout.TAILS])

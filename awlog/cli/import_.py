@@ -1,0 +1,96 @@
+"""`awlog import`: moving in, from ActivityWatch and others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import click
+
+from awlog.cli.import_table import shown
+from awlog.cli.local_socket import running_server
+from awlog.cli.options import data_dir_options, default_data_dir
+from awlog.cli.owned_store import owned_store
+from awlog.cli.served_store import ServedStore
+from awlog.moving_in.importer import Importer
+from awlog.moving_in.report import Report
+from awlog.moving_in.target import OwnStore, Rehearsal, Target
+from awlog.sources.opening import open_database, open_source
+from awlog.sources.places import found_places, searched_folders
+from awlog.sources.source import Source, SourceUnreadable
+from awlog.storage.environment import DATA_FILE, Environment
+
+NOT_ALL_STATUS = 1
+
+
+@click.command("import")
+@data_dir_options
+@click.argument("source", required=False)
+@click.option(
+    "--from-activitywatch", is_flag=True, help="Everything that ActivityWatch's servers keep on this machine."
+)
+@click.option("--dry-run", is_flag=True, help="Read and compare everything, write nothing.")
+def import_(
+    *,
+    testing: bool,
+    config: Path,  # noqa: ARG001
+    data_dir: Path | None,
+    source: str | None,
+    from_activitywatch: bool,
+    dry_run: bool,
+) -> None:
+    """Bring in what another server recorded, from its files, its exports or itself; SOURCE is never changed.
+
+    Run it as often as you like, also after it was interrupted: events that are there already are not imported twice.
+
+    Exit status 0: all of the source is in the store. 1: something was refused or does not match, the table says what.
+
+    Example: awlog import ~/.local/share/activitywatch/aw-server/peewee-sqlite.v2.db --dry-run
+    """
+    if (source is None) != from_activitywatch:
+        raise click.UsageError("Say what to import: SOURCE, or --from-activitywatch")
+    where = data_dir or default_data_dir(testing=testing)
+    sources = _activitywatch(testing=testing) if source is None else iter([open_source(source)])
+    complete = True
+    with _target(where, dry_run=dry_run) as target:
+        for opened in sources:
+            with closing(opened):
+                click.echo(f"From {opened.title}")
+                report = _imported(opened, target)
+            click.echo(shown(report, dry_run=dry_run))
+            complete &= report.matches() and not report.refused_count()
+    if not complete:
+        sys.exit(NOT_ALL_STATUS)
+
+
+def _activitywatch(*, testing: bool) -> Iterator[Source]:
+    """One after the other. Raises SourceUnreadable."""
+    places = found_places(testing=testing)
+    if not places:
+        folders = ", ".join(str(folder) for folder in searched_folders(testing=testing))
+        raise SourceUnreadable(f"There is no database of an ActivityWatch server in {folders}. Give its path instead.")
+    return (open_database(place.database, place.settings) for place in places)
+
+
+def _imported(source: Source, target: Target) -> Report:
+    with click.progressbar(length=source.size, label="importing", file=sys.stderr) as bar:
+        return Importer(source, target, bar.update).run()
+
+
+@contextmanager
+def _target(data_dir: Path, *, dry_run: bool) -> Iterator[Target]:
+    """The store of the running server, or one that this process opens itself. Raises CannotStart."""
+    with ExitStack() as stack:
+        if dry_run:
+            environment = None
+            if (data_dir / DATA_FILE).is_file():
+                environment = Environment(data_dir, read_only=True)
+                stack.callback(environment.close)
+            yield Rehearsal(environment)
+        elif (server := running_server(data_dir)) is not None:
+            stack.enter_context(server)
+            yield stack.enter_context(closing(ServedStore(server, data_dir)))
+        else:
+            yield stack.enter_context(OwnStore(stack.enter_context(owned_store(data_dir))))

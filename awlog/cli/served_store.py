@@ -1,0 +1,103 @@
+"""The store of a running server as the target of an import: written through its socket, compared by reading its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from awlog.cli.local_socket import LocalServer
+from awlog.model.commands import NewEvent
+from awlog.model.event import SEQ_MAX, Seq
+from awlog.model.times import format_timestamp, seconds_from_us
+from awlog.sources.source import SourceBucket
+from awlog.storage.environment import Environment, existing
+from awlog.storage.live_view import LiveView, ViewAtOnce
+
+_CACHE_BYTES: Final = 8 << 20
+# A request: far below the server's limit, and a share of its memory that nobody misses.
+_BODY_BYTES: Final = 2 << 20
+
+
+class _WithId(msgspec.Struct):
+    id: int
+
+
+_STORED: Final = msgspec.json.Decoder(list[_WithId])
+
+
+class ServedStore:
+    """A `Target`. Raises ServerRefused, and OSError when the server goes away."""
+
+    is_recording = True
+    is_rehearsal = False
+
+    def __init__(self, server: LocalServer, data_dir: Path) -> None:
+        self._server = server
+        self._environment = Environment(existing(data_dir), read_only=True)
+        self._view = LiveView(self._environment, _CACHE_BYTES)
+
+    def close(self) -> None:
+        self._environment.close()
+
+    def make(self, bucket: SourceBucket) -> bool:
+        body: dict[str, Any] = {
+            "type": bucket.type,
+            "client": bucket.client,
+            "hostname": bucket.hostname,
+            "name": bucket.name,
+            "data": msgspec.Raw(bucket.data),
+        }
+        if bucket.created_us is not None:
+            body["created"] = format_timestamp(bucket.created_us)
+        with self._server.open("POST", _path(bucket.id), body) as response:
+            response.read()
+            return response.status == 200
+
+    def insert(self, bucket_id: str, events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
+        spans: list[tuple[Seq, Seq]] = []
+        for body in _bodies(events):
+            with self._server.open("POST", f"{_path(bucket_id)}/events", msgspec.Raw(body)) as response:
+                stored = _STORED.decode(response.read())
+            spans.append((Seq(stored[0].id & SEQ_MAX), Seq(stored[-1].id & SEQ_MAX)))
+        return spans
+
+    def settings(self) -> dict[str, bytes]:
+        with self.view() as view:
+            assert view is not None, "a running server has a store"
+            return view.settings()
+
+    def set_setting(self, key: str, value: bytes) -> None:
+        self._server.ask("POST", f"/api/0/settings/{quote(key, safe='')}", msgspec.Raw(value))
+
+    @contextmanager
+    def view(self) -> Iterator[ViewAtOnce | None]:
+        with self._view.now() as view:
+            yield view
+
+
+def _path(bucket_id: str) -> str:
+    return f"/api/0/buckets/{quote(bucket_id, safe='')}"
+
+
+def _bodies(events: list[NewEvent]) -> Iterator[bytes]:
+    """The events as JSON lists, each a request's."""
+    parts: list[bytes] = []
+    held_bytes = 0
+    for event in events:
+        identity = b"" if event.wire_id is None else b'"id":%d,' % event.wire_id
+        timestamp, seconds = (
+            format_timestamp(event.start_us).encode(),
+            repr(seconds_from_us(event.duration_us)).encode(),
+        )
+        parts.append(b'{%b"timestamp":"%b","duration":%b,"data":%b}' % (identity, timestamp, seconds, event.payload))
+        held_bytes += len(parts[-1])
+        if held_bytes > _BODY_BYTES:
+            yield b"[%b]" % b",".join(parts)
+            parts, held_bytes = [], 0
+    if parts:
+        yield b"[%b]" % b",".join(parts)

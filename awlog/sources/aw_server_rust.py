@@ -1,0 +1,112 @@
+"""The database of ActivityWatch's Rust server, `sqlite.db`; its number is SQLite's `user_version`.
+
+    buckets    id, name (the bucket's id), type, client, hostname, created (RFC 3339 text)
+               from 2 on `data`, which is broken in 2 and mended in 3
+    events     id, bucketrow (a bucket's id), starttime, endtime (ns since the epoch), data (JSON)
+    key_value  key (`settings.` and the key), value (JSON); from 4 on
+
+5 and 6 have other indexes only. Version 0 is a file in which no table has been made yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from awlog.model.commands import NewEvent
+from awlog.model.errors import BadRequest
+from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_timestamp
+from awlog.sources.source import Found, PayloadTexts, SourceBucket, Step, bucket_data, shown
+from awlog.sources.sqlite_file import SqliteFile
+
+_EVENTS: Final = "SELECT id, bucketrow, starttime, endtime, data FROM events WHERE id > ? ORDER BY id LIMIT ?"
+_SETTINGS: Final = "SELECT key, value FROM key_value WHERE key GLOB 'settings.*' AND value IS NOT NULL"
+# Since this version the column `data` of `buckets` holds what was sent.
+_DATA_SINCE: Final = 3
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+
+
+class AwServerRustDatabase:
+    """A `Source`. The whole table is read once, in the order of its rows, whatever indexes there are."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        version = int(file.one("PRAGMA user_version"))
+        self.title = f"ActivityWatch's Rust server, {file.path} (version {version})"
+        self._tables = file.tables()
+        columns = self._tables.get("buckets", set())
+        data = "data" if version >= _DATA_SINCE and "data" in columns else "NULL"
+        found = (
+            file.rows(f"SELECT id, name, type, client, hostname, created, {data} FROM buckets")  # noqa: S608
+            if columns
+            else []
+        )
+        self._buckets = {row[0]: _bucket(row) for row in found}
+        self._by_id = {bucket.id: bucket for bucket in self._buckets.values()}
+        self.size = file.one("SELECT coalesce(max(id), 0) FROM events") if "events" in self._tables else 0
+
+    @staticmethod
+    def wrote(tables: dict[str, set[str]]) -> bool:
+        return {"bucketrow", "starttime", "endtime"} <= tables.get("events", set()) and "buckets" in tables
+
+    def buckets(self) -> list[SourceBucket]:
+        return list(self._buckets.values())
+
+    def bucket(self, bucket_id: str) -> SourceBucket:
+        return self._by_id[bucket_id]
+
+    def settings(self) -> dict[str, bytes]:
+        if "key_value" not in self._tables:
+            return {}
+        return {key.decode().removeprefix("settings."): bytes(value) for key, value in self._file.rows(_SETTINGS)}
+
+    def steps(self) -> Iterator[Step]:
+        if "events" not in self._tables:
+            return
+        texts = PayloadTexts()
+        read = 0
+        for page in self._file.pages(_EVENTS):
+            step = Step({}, page[-1][0] - read)
+            read = page[-1][0]
+            for _, row, start_ns, end_ns, data in page:
+                bucket = self._buckets.get(row)
+                if bucket is None:
+                    step.orphan_count += 1
+                    continue
+                found = step.found.get(bucket.id)
+                if found is None:
+                    found = step.found[bucket.id] = Found()
+                try:
+                    found.events.append(_event(start_ns, end_ns, data, texts))
+                    found.negative_count += end_ns < start_ns
+                except BadRequest as refusal:
+                    found.refuse(str(refusal))
+            yield step
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _event(start_ns: object, end_ns: object, data: object, texts: PayloadTexts) -> NewEvent:
+    """As the same event would come over the wire: its start cut, its duration rounded to the microsecond."""
+    if type(start_ns) is not int or type(end_ns) is not int:
+        raise BadRequest("A time that is no integer")
+    start_us, duration_us = start_ns // 1000, max(0, (end_ns - start_ns + 500) // 1000)
+    if start_us < TIME_MIN_US or start_us + duration_us > TIME_MAX_US:
+        raise BadRequest("The event lies outside the years 1 to 9999")
+    if not isinstance(data, bytes):
+        raise BadRequest("`data` must be a JSON object")
+    if data.startswith(_ZSTD_MAGIC):
+        raise BadRequest("`data` is compressed: let that server export it as JSON, and import the file")
+    return NewEvent(Micros(start_us), Micros(duration_us), texts.payload(data))
+
+
+def _bucket(row: tuple[Any, ...]) -> SourceBucket:
+    _, bucket_id, kind, client, hostname, created, data = row
+    try:
+        created_us = parse_timestamp(shown(created))
+    except BadRequest:
+        created_us = None
+    return SourceBucket(
+        shown(bucket_id), shown(kind), shown(client), shown(hostname), created_us, None, bucket_data(data)
+    )
