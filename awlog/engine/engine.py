@@ -468,7 +468,7 @@ class Engine:
                 if segment.columns is not None:
                     return segment.columns
                 assert segment.sealed is not None, "a segment to write has its bytes or its columns"
-                return decode_segment(segment.sealed, entry.first_seq, "A segment that was just made")
+                return decode_segment(segment.sealed, entry.first_seq, entry.min_change, "A segment that was just made")
         with open_snapshot(self._environment) as snapshot:
             return self._load(number, entry, snapshot)
 

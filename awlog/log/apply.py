@@ -2,6 +2,9 @@
 
 Applying the same facts to the same state gives the same state, bit for bit; a cluster feeds this function from its
 journal. What the disk must be told is noted in a `WriteSet` on the way.
+
+Change numbers are given here, in the order of the facts. Each is kept with what it changed, or with the tombstone of what
+is gone: so the greatest one that was ever given is always on the disk, and a restart goes on behind it.
 """
 
 from __future__ import annotations
@@ -9,12 +12,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
+from msgspec.structs import replace
 
 from awlog.log.columns import Columns
 from awlog.log.segment_index import SegmentEntry, entry_of
 from awlog.log.state import BucketState, LoadSegment, State
-from awlog.log.write_set import ProducerRow, SegmentWrite, TailRow, WriteSet
-from awlog.model.event import BucketNumber, Event, Seq
+from awlog.log.write_set import (
+    BucketGone,
+    EventGone,
+    ProducerRow,
+    SegmentWrite,
+    SettingGone,
+    SettingRow,
+    TailRow,
+    WriteSet,
+)
+from awlog.model.bucket import BucketMeta
+from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.model.facts import (
     BucketCreated,
     BucketDeleted,
@@ -51,20 +65,26 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
             assert fact.seq == bucket.tail.seq, "only the tail record grows"
             assert fact.duration_us >= bucket.tail.duration_us, "a heartbeat never takes time back"
             tail = bucket.tail
-            bucket.tail = Event(tail.seq, tail.start_us, fact.duration_us, tail.payload)
+            change = state.next_change
+            state.next_change = writes.next_change = Change(change + 1)
+            bucket.tail = Event(tail.seq, tail.start_us, fact.duration_us, tail.payload, change)
             _note_tail(bucket, writes)
         case EventAppended():
             bucket = _bucket(state, fact.bucket_number)
             assert fact.event.seq == bucket.next_seq, "sequence numbers are given out in order, without gaps"
             bucket.next_seq = Seq(bucket.next_seq + 1)
-            _place(bucket, fact.event, writes)
+            _place(bucket, _numbered(fact.event, _next_changes(state, writes)), writes)
             _note_tail(bucket, writes)
         case EventsAppended():
-            _append_many(_bucket(state, fact.bucket_number), fact, writes)
+            first_change = _next_changes(state, writes, fact.event_count)
+            _append_many(_bucket(state, fact.bucket_number), fact, first_change, writes)
         case EventsReplaced():
-            _replace(_bucket(state, fact.bucket_number), fact.events, writes, load)
+            first_change = _next_changes(state, writes, len(fact.events))
+            events = [_numbered(event, change) for change, event in enumerate(fact.events, start=first_change)]
+            _replace(_bucket(state, fact.bucket_number), events, writes, load)
         case EventDeleted():
             _delete(_bucket(state, fact.bucket_number), fact.seq, writes, load)
+            writes.tombstones[_next_changes(state, writes)] = EventGone(fact.bucket_number, fact.seq)
         case RecordsSealed():
             bucket = _bucket(state, fact.bucket_number)
             bucket.head.remove_all(fact.seqs)
@@ -74,22 +94,26 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
         case BucketCreated():
             assert fact.meta.number == state.next_bucket_number, "bucket numbers are given out in order"
             state.next_bucket_number = BucketNumber(fact.meta.number + 1)
-            bucket = state.add_bucket(fact.meta)
-            writes.buckets[fact.meta.number] = fact.meta
+            meta = _numbered_meta(fact.meta, _next_changes(state, writes))
+            bucket = state.add_bucket(meta)
+            writes.buckets[meta.number] = meta
             writes.next_bucket_number = state.next_bucket_number
             _note_tail(bucket, writes)
         case BucketUpdated():
-            _bucket(state, fact.meta.number).meta = fact.meta
-            writes.buckets[fact.meta.number] = fact.meta
+            meta = _numbered_meta(fact.meta, _next_changes(state, writes))
+            _bucket(state, meta.number).meta = writes.buckets[meta.number] = meta
         case BucketDeleted():
+            bucket_id = _bucket(state, fact.bucket_number).meta.id
             state.remove_bucket(fact.bucket_number)
             writes.drop_bucket(fact.bucket_number)
+            writes.tombstones[_next_changes(state, writes)] = BucketGone(fact.bucket_number, bucket_id)
         case SettingChanged():
-            if fact.value is None:
-                state.settings.pop(fact.key, None)
-            else:
+            if fact.value is not None:
                 state.settings[fact.key] = fact.value
-            writes.settings[fact.key] = fact.value
+                writes.settings[fact.key] = SettingRow(fact.value, _next_changes(state, writes))
+            elif state.settings.pop(fact.key, None) is not None:
+                writes.settings[fact.key] = None
+                writes.tombstones[_next_changes(state, writes)] = SettingGone(fact.key)
         case ProducerAdvanced():
             _advance(state, fact, writes)
         case _:
@@ -100,6 +124,21 @@ def _bucket(state: State, bucket_number: BucketNumber) -> BucketState:
     bucket = state.numbered(bucket_number)
     assert bucket is not None, "facts are decided against the state they are applied to"
     return bucket
+
+
+def _next_changes(state: State, writes: WriteSet, count: int = 1) -> Change:
+    """Gives out so many change numbers: this one and those that follow it."""
+    first = state.next_change
+    state.next_change = writes.next_change = Change(first + count)
+    return first
+
+
+def _numbered(event: Event, change: int) -> Event:
+    return Event(event.seq, event.start_us, event.duration_us, event.payload, Change(change))
+
+
+def _numbered_meta(meta: BucketMeta, change: Change) -> BucketMeta:
+    return replace(meta, change=change)
 
 
 def _advance(state: State, fact: ProducerAdvanced, writes: WriteSet) -> None:
@@ -137,13 +176,16 @@ def _place(bucket: BucketState, event: Event, writes: WriteSet) -> None:
     writes.put_record(bucket.number, older)
 
 
-def _append_many(bucket: BucketState, fact: EventsAppended, writes: WriteSet) -> None:
+def _append_many(bucket: BucketState, fact: EventsAppended, first_change: Change, writes: WriteSet) -> None:
     """The youngest of the new events is among the records, so that it can become the tail record."""
+    # From seqs, and from changes that count from 1, to the changes that were given out for these events.
+    from_seq, from_one = first_change - bucket.next_seq, first_change - 1
     bucket.next_seq = Seq(bucket.next_seq + fact.event_count)
     for run in fact.sealed:
-        _put_run(bucket, run, writes)
-    youngest = max(fact.records, key=lambda event: (event.start_us, event.seq))
-    others = [event for event in fact.records if event is not youngest]
+        _put_run(bucket, run, writes, moved_by=from_one)
+    records = [_numbered(event, event.seq + from_seq) for event in fact.records]
+    youngest = max(records, key=lambda event: (event.start_us, event.seq))
+    others = [event for event in records if event is not youngest]
     if bucket.tail is None or youngest.younger_than(bucket.tail):
         if bucket.tail is not None:
             others.append(bucket.tail)
@@ -156,7 +198,8 @@ def _append_many(bucket: BucketState, fact: EventsAppended, writes: WriteSet) ->
     _note_tail(bucket, writes)
 
 
-def _put_run(bucket: BucketState, run: SealedRun, writes: WriteSet) -> None:
+def _put_run(bucket: BucketState, run: SealedRun, writes: WriteSet, *, moved_by: int = 0) -> None:
+    """`moved_by`: what the changes are moved by."""
     assert bucket.index.get(run.first_seq) is None, "each event lives in one place, so its seq keys one segment"
     entry = SegmentEntry(
         run.first_seq,
@@ -165,6 +208,8 @@ def _put_run(bucket: BucketState, run: SealedRun, writes: WriteSet) -> None:
         run.min_start_us,
         run.max_start_us,
         run.max_end_us,
+        Change(run.min_change + moved_by),
+        Change(run.max_change + moved_by),
         bucket.next_revision,
     )
     _put_segment(bucket, SegmentWrite(entry, sealed=run.segment), writes)
@@ -272,7 +317,9 @@ def _with(columns: Columns, rows: NDArray[np.intp], events: list[Event]) -> Colu
     start_us[rows] = [event.start_us for event in events]
     duration_us[rows] = [event.duration_us for event in events]
     code[rows] = [codes.setdefault(event.payload, len(codes)) for event in events]
-    return Columns(columns.seq, start_us, duration_us, code, list(codes)).compacted()
+    change = columns.change.copy()
+    change[rows] = [event.change for event in events]
+    return Columns(columns.seq, start_us, duration_us, code, list(codes), change).compacted()
 
 
 def _rewrite(bucket: BucketState, entry: SegmentEntry, columns: Columns, writes: WriteSet) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct
 
-from awlog.model.event import Event, Payload, Seq
+from awlog.model.event import UNNUMBERED, Change, Event, Payload, Seq
 from awlog.model.times import Micros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+NO_CHANGES: Final[NDArray[np.int64]] = np.empty(0, np.int64)
 
 
 class Columns(Struct, frozen=True, eq=False):
@@ -23,6 +26,7 @@ class Columns(Struct, frozen=True, eq=False):
     duration_us   int64[n]   >= 0
     payload_code  uint32[n]  index into payloads
     payloads      the payloads; in a sealed segment distinct, after a merge of several parts perhaps not
+    change        int64[n]   when each became what it is; int64[0] where nobody asks, as in queries
     """
 
     seq: NDArray[np.int64]
@@ -30,6 +34,7 @@ class Columns(Struct, frozen=True, eq=False):
     duration_us: NDArray[np.int64]
     payload_code: NDArray[np.uint32]
     payloads: list[Payload]
+    change: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -44,6 +49,7 @@ class Columns(Struct, frozen=True, eq=False):
             Micros(int(self.start_us[row])),
             Micros(int(self.duration_us[row])),
             self.payloads[self.payload_code[row]],
+            Change(int(self.change[row])) if len(self.change) else UNNUMBERED,
         )
 
     def events(self) -> list[Event]:
@@ -54,21 +60,27 @@ class Columns(Struct, frozen=True, eq=False):
             self.start_us.tolist(),
             self.duration_us.tolist(),
             self.payload_code.tolist(),
+            self.change.tolist() if len(self.change) else repeat(UNNUMBERED, len(self)),
             strict=True,
         )
-        return [Event(Seq(s), Micros(t), Micros(d), payloads[code]) for s, t, d, code in rows]
+        return [Event(Seq(s), Micros(t), Micros(d), payloads[code], Change(c)) for s, t, d, code, c in rows]
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Columns:
         """The rows of a mask, of indices in their order, or of a slice. The payload list is shared."""
         return Columns(
-            self.seq[rows], self.start_us[rows], self.duration_us[rows], self.payload_code[rows], self.payloads
+            self.seq[rows],
+            self.start_us[rows],
+            self.duration_us[rows],
+            self.payload_code[rows],
+            self.payloads,
+            self.change[rows] if len(self.change) else self.change,
         )
 
     def compacted(self) -> Columns:
         """The same rows with only the payloads that they use. O(n log n), 0.1 ms for a segment."""
         used, code = np.unique(self.payload_code, return_inverse=True)
         payloads = [self.payloads[old] for old in used.tolist()]
-        return Columns(self.seq, self.start_us, self.duration_us, code.astype(np.uint32), payloads)
+        return Columns(self.seq, self.start_us, self.duration_us, code.astype(np.uint32), payloads, self.change)
 
     def meeting(self, start_us: int, end_us: int) -> Columns:
         """The events that meet [start_us, end_us], both ends inside, uncut."""
@@ -79,7 +91,7 @@ class Columns(Struct, frozen=True, eq=False):
         """Each event cut to [start_us, end_us]; all of them must meet it."""
         start = np.maximum(self.start_us, start_us)
         end = np.minimum(self.end_us, end_us)
-        return Columns(self.seq, start, end - start, self.payload_code, self.payloads)
+        return Columns(self.seq, start, end - start, self.payload_code, self.payloads, self.change)
 
     def newest_first(self) -> Columns:
         """By descending start and ascending seq: the order of range reads. O(n log n), O(n) if starts ascend."""
@@ -98,6 +110,7 @@ def columns_of(events: Sequence[Event]) -> Columns:
         np.fromiter((e.duration_us for e in events), np.int64, len(events)),
         code,
         list(codes),
+        np.fromiter((e.change for e in events), np.int64, len(events)),
     )
 
 
@@ -114,13 +127,15 @@ def joined(parts: Sequence[Columns]) -> Columns:
         for place, part in enumerate(parts):
             codes[place] = part.payload_code + np.uint32(len(payloads))
             payloads.extend(part.payloads)
-    empty_int64, empty_uint32 = np.empty(0, np.int64), np.empty(0, np.uint32)
+    empty_int64, empty_uint32 = NO_CHANGES, np.empty(0, np.uint32)
+    numbered = all(len(part.change) == len(part) for part in parts)
     return Columns(
         np.concatenate([empty_int64, *(part.seq for part in parts)]),
         np.concatenate([empty_int64, *(part.start_us for part in parts)]),
         np.concatenate([empty_int64, *(part.duration_us for part in parts)]),
         np.concatenate([empty_uint32, *codes]),
         payloads,
+        np.concatenate([empty_int64, *(part.change for part in parts)]) if numbered else NO_CHANGES,
     )
 
 

@@ -1,4 +1,7 @@
-"""What must be true of a bucket, and its digest. Fed segment by segment, so that memory holds one segment and the seqs."""
+"""What must be true of a bucket and of the change numbers, and the digest.
+
+Fed segment by segment, so that memory holds one segment, the seqs and the changes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import numpy as np
 
 from awlog.log.columns import Columns, columns_of
 from awlog.log.state import BucketState
+from awlog.log.write_set import BucketGone, EventGone, SettingGone, Tombstone, WriteSet
+from awlog.model.event import BucketNumber, Change, Seq
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,9 +36,10 @@ class Digest:
 
     def add_events(self, prefix: bytes, columns: Columns) -> None:
         """About 1.5 µs an event."""
-        rows = np.stack([columns.seq, columns.start_us, columns.duration_us], axis=1).astype(">i8").tobytes()
+        numbers = [columns.seq, columns.change, columns.start_us, columns.duration_us]
+        rows = np.stack(numbers, axis=1).astype(">i8").tobytes()
         for at, code in enumerate(columns.payload_code.tolist()):
-            self.add(prefix + rows[24 * at : 24 * at + 24] + columns.payloads[code])
+            self.add(prefix + rows[32 * at : 32 * at + 32] + columns.payloads[code])
 
     def text(self) -> str:
         return self._sum.to_bytes(_DIGEST_BYTES, "big").hex()
@@ -45,6 +51,7 @@ class BucketCheck:
     def __init__(self, bucket: BucketState) -> None:
         self._bucket = bucket
         self._seqs: list[NDArray[np.int64]] = []
+        self._changes: list[NDArray[np.int64]] = []
         self._problems: list[str] = []
         self.recent = columns_of([*bucket.head, *([] if bucket.tail is None else [bucket.tail])])
         self._take(self.recent)
@@ -58,11 +65,20 @@ class BucketCheck:
 
     def _take(self, columns: Columns) -> None:
         self._seqs.append(columns.seq)
+        self._changes.append(columns.change)
         tail = self._bucket.tail
         if tail is not None:
             same_start = columns.start_us == tail.start_us
             if ((columns.start_us > tail.start_us) | (same_start & (columns.seq > tail.seq))).any():
                 self._problems.append("the tail record is not the youngest event")
+
+    def changes(self) -> NDArray[np.int64]:
+        """Of all that was taken, and of the bucket's metadata."""
+        return np.concatenate([*self._changes, np.array([self._bucket.meta.change], np.int64)])
+
+    def holds(self, seqs: NDArray[np.int64]) -> bool:
+        """Is any of these events there?"""
+        return any(bool(np.isin(taken, seqs).any()) for taken in self._seqs)
 
     def problems(self) -> list[str]:
         """Each names the bucket. O(n log n)."""
@@ -73,3 +89,46 @@ class BucketCheck:
         if len(seqs) and not (seqs.min() >= 1 and seqs.max() < self._bucket.next_seq):
             found.append("a sequence number that was not given out is in use")
         return [f"Bucket number {self._bucket.number}: {problem}" for problem in found]
+
+
+class ChangesCheck:
+    """All change numbers of a store, and its tombstones. Takes the buckets one by one, then says what is wrong.
+
+    8 bytes an event.
+    """
+
+    def __init__(self, recovered: WriteSet, tombstones: dict[Change, Tombstone], oldest_change: Change) -> None:
+        rows = [row.change for row in recovered.settings.values() if row is not None]
+        self._numbers = [np.array([*tombstones, *rows], np.int64)]
+        self._gone: dict[BucketNumber, list[Seq]] = {}
+        self._problems: list[str] = []
+        for change, tombstone in tombstones.items():
+            match tombstone:
+                case EventGone():
+                    self._gone.setdefault(tombstone.bucket_number, []).append(tombstone.seq)
+                    is_gone = tombstone.bucket_number < (recovered.next_bucket_number or 0)
+                case BucketGone():
+                    is_gone = tombstone.number not in recovered.buckets
+                case SettingGone():
+                    row = recovered.settings.get(tombstone.key)
+                    is_gone = row is None or row.change > change
+            if not is_gone:
+                self._problems.append(f"The tombstone of change {change} speaks of what is there, or never was")
+        if tombstones and min(tombstones) <= oldest_change:
+            self._problems.append(f"A tombstone is kept that was dropped: the oldest change is {oldest_change}")
+
+    def add_bucket(self, bucket: BucketState, checked: BucketCheck) -> None:
+        self._numbers.append(checked.changes())
+        gone = self._gone.get(bucket.number)
+        if gone and checked.holds(np.array(gone, np.int64)):
+            self._problems.append(f"Bucket number {bucket.number}: an event is there that has a tombstone")
+
+    def problems(self) -> list[str]:
+        """O(n log n)."""
+        found = list(self._problems)
+        numbers = np.concatenate(self._numbers)
+        if len(np.unique(numbers)) != len(numbers):
+            found.append("A change number stands at two places")
+        if len(numbers) and numbers.min() < 1:
+            found.append("Something has no change number")
+        return found

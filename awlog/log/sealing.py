@@ -8,7 +8,7 @@ from awlog.log.columns import columns_of
 from awlog.log.head import Head
 from awlog.log.segment import SEAL_ABOVE_EVENTS, SEGMENT_EVENTS, encode_segment
 from awlog.model.commands import NewEvent
-from awlog.model.event import Event, Seq
+from awlog.model.event import Change, Event, Seq
 from awlog.model.facts import SealedRun
 from awlog.model.times import Micros
 
@@ -29,17 +29,20 @@ def seal(events: Sequence[Event]) -> SealedRun:
         min_start_us=Micros(int(columns.start_us.min())),
         max_start_us=Micros(int(columns.start_us.max())),
         max_end_us=Micros(int(columns.end_us.max())),
+        min_change=Change(int(columns.change.min())),
+        max_change=Change(int(columns.change.max())),
         segment=encode_segment(columns, first_seq),
     )
 
 
 def seal_new(events: Sequence[NewEvent]) -> tuple[list[Event], list[SealedRun]]:
-    """New events -> (records, runs) with seqs from 1 on, to be moved to the bucket's next seq by `moved`.
+    """New events -> (records, runs) with seqs from 1 on, to be moved to the bucket's next seq by `moved`; so are their
+    changes, which `apply` moves.
 
     The youngest event stays a record: it may become the tail record, which is never in a segment. So do the last ones
     that do not fill a segment. About 4 µs an event.
     """
-    numbered = [Event(Seq(i), e.start_us, e.duration_us, e.payload) for i, e in enumerate(events, start=1)]
+    numbered = [Event(Seq(i), e.start_us, e.duration_us, e.payload, Change(i)) for i, e in enumerate(events, start=1)]
     youngest = max(numbered, key=lambda event: (event.start_us, event.seq))
     others = [event for event in numbered if event is not youngest]
     full = len(others) // SEGMENT_EVENTS * SEGMENT_EVENTS
@@ -51,7 +54,7 @@ def moved(records: list[Event], runs: list[SealedRun], next_seq: Seq) -> tuple[l
     """What `seal_new` gave, with seqs from `next_seq` on. The bytes of a segment do not depend on it."""
     by = next_seq - 1
     return (
-        [Event(Seq(e.seq + by), e.start_us, e.duration_us, e.payload) for e in records],
+        [Event(Seq(e.seq + by), e.start_us, e.duration_us, e.payload, e.change) for e in records],
         [
             SealedRun(
                 Seq(run.first_seq + by),
@@ -60,6 +63,8 @@ def moved(records: list[Event], runs: list[SealedRun], next_seq: Seq) -> tuple[l
                 run.min_start_us,
                 run.max_start_us,
                 run.max_end_us,
+                run.min_change,
+                run.max_change,
                 run.segment,
             )
             for run in runs

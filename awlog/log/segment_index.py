@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from sortedcontainers import SortedKeyList
 
 from awlog.log.columns import Columns
-from awlog.model.event import Seq
+from awlog.model.event import Change, Seq
 from awlog.model.times import Micros
 
 
@@ -21,6 +23,8 @@ class SegmentEntry(Struct, frozen=True):
     min_start_us: Micros
     max_start_us: Micros
     max_end_us: Micros
+    min_change: Change
+    max_change: Change
     revision: int
 
 
@@ -33,8 +37,17 @@ def entry_of(columns: Columns, revision: int) -> SegmentEntry:
         min_start_us=Micros(int(columns.start_us.min())),
         max_start_us=Micros(int(columns.start_us.max())),
         max_end_us=Micros(int(columns.end_us.max())),
+        min_change=Change(int(columns.change.min())),
+        max_change=Change(int(columns.change.max())),
         revision=revision,
     )
+
+
+def describes(entry: SegmentEntry, columns: Columns) -> bool:
+    """Are these the events that the entry speaks of? The changes are compared if they are there."""
+    if len(columns.change):
+        return entry_of(columns, entry.revision) == entry
+    return entry_of(replace(columns, change=np.array([entry.min_change, entry.max_change])), entry.revision) == entry
 
 
 def _by_start(entry: SegmentEntry) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from awlog.log.segment_index import SegmentEntry, SegmentIndex
 from awlog.log.write_set import ProducerRow, WriteSet
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import NoSuchBucket
-from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.model.times import Micros
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ class State:
         "_filters",
         "_filters_text",
         "next_bucket_number",
+        "next_change",
         "next_turn",
         "producers",
         "settings",
@@ -138,6 +139,7 @@ class State:
         self._by_id: dict[str, BucketState] = {}
         self._by_number: dict[BucketNumber, BucketState] = {}
         self.next_bucket_number = BucketNumber(1)
+        self.next_change = Change(1)
         self.settings: dict[str, bytes] = {}
         self.producers: dict[str, ProducerRow] = {}  # by turn: the one that has been silent longest is the first
         self.next_turn = 1
@@ -172,6 +174,7 @@ class State:
         """A state that can be changed apart from this one."""
         copied = State()
         copied.next_bucket_number = self.next_bucket_number
+        copied.next_change = self.next_change
         copied.settings = dict(self.settings)
         copied._filters, copied._filters_text = self._filters, self._filters_text
         copied.producers, copied.next_turn = dict(self.producers), self.next_turn
@@ -193,6 +196,8 @@ class State:
         """Takes over what is on the disk now: a commit, or at the start all of it. O(entries)."""
         if writes.next_bucket_number is not None:
             self.next_bucket_number = writes.next_bucket_number
+        if writes.next_change:
+            self.next_change = writes.next_change
         for number, meta in writes.buckets.items():
             if meta is None and number in self._by_number:
                 self.remove_bucket(number)
@@ -212,11 +217,11 @@ class State:
                     index.put(segment.entry)
                 elif index.get(first_seq) is not None:
                     index.remove(first_seq)
-        for key, value in writes.settings.items():
-            if value is None:
+        for key, setting in writes.settings.items():
+            if setting is None:
                 self.settings.pop(key, None)
             else:
-                self.settings[key] = value
+                self.settings[key] = setting.value
         for producer_id in writes.producers:
             self.producers.pop(producer_id, None)
         heard = [

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from awlog.log.columns import Columns
 from awlog.log.segment_index import SegmentEntry
 from awlog.model.bucket import BucketMeta
-from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, Seq
 
 
 class TailRow(Struct, frozen=True, gc=False):
@@ -36,6 +36,36 @@ class SegmentWrite(Struct, frozen=True):
     columns: Columns | None = None
 
 
+class SettingRow(Struct, frozen=True):
+    """JSON text, and when it was set."""
+
+    value: bytes
+    change: Change
+
+
+class BucketGone(Struct, frozen=True, array_like=True, tag=1):
+    """A tombstone: the bucket is gone with all that it held. Events that were deleted in it before have theirs still."""
+
+    number: BucketNumber
+    bucket_id: str
+
+
+class EventGone(Struct, frozen=True, array_like=True, tag=2):
+    """A tombstone: the event is gone."""
+
+    bucket_number: BucketNumber
+    seq: Seq
+
+
+class SettingGone(Struct, frozen=True, array_like=True, tag=3):
+    """A tombstone: the key is set no more."""
+
+    key: str
+
+
+Tombstone = BucketGone | EventGone | SettingGone
+
+
 class ProducerRow(Struct, frozen=True, gc=False):
     """How far a producer's stream was taken. Turns count up: the producer with the least has been silent longest."""
 
@@ -47,11 +77,14 @@ class WriteSet(Struct):
     """By key, the value to put, or None to remove. Removing a bucket removes all that is below it."""
 
     next_bucket_number: BucketNumber | None = None
+    # Not written: it is one more than the greatest number that anything on the disk has.
+    next_change: Change = UNNUMBERED
     buckets: dict[BucketNumber, BucketMeta | None] = field(default_factory=dict)
     tails: dict[BucketNumber, TailRow] = field(default_factory=dict)
     records: dict[BucketNumber, dict[Seq, Event | None]] = field(default_factory=dict)
     segments: dict[BucketNumber, dict[Seq, SegmentWrite | None]] = field(default_factory=dict)
-    settings: dict[str, bytes | None] = field(default_factory=dict)
+    settings: dict[str, SettingRow | None] = field(default_factory=dict)
+    tombstones: dict[Change, Tombstone] = field(default_factory=dict)
     producers: dict[str, ProducerRow | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:

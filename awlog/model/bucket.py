@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from awlog.model.errors import BadRequest
-from awlog.model.event import BucketNumber, Payload
+from awlog.model.event import UNNUMBERED, BucketNumber, Change, Payload
 from awlog.model.times import Micros
 
 BUCKET_ID_BYTES_MAX: Final = 1024
@@ -25,6 +25,7 @@ class BucketMeta(Struct, frozen=True):
     created_us: Micros
     name: str | None = None
     data: Payload = EMPTY_PAYLOAD
+    change: Change = UNNUMBERED
 
 
 def is_valid_bucket_id(text: str) -> bool:

@@ -1,6 +1,9 @@
 """Facts: the closed union of what can have happened. `log/apply.py` takes each into the state, deterministically.
 
 All but the last say something about the data. `RecordsSealed` only says where events live now; it is local to a server.
+
+A fact that changes what a follower sees takes the next change number, one that names many events takes one for each, in
+their order. `ProducerAdvanced` and `RecordsSealed` take none.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from awlog.model.bucket import BucketMeta
-from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.model.times import Micros
 
 
@@ -45,7 +48,10 @@ class EventsAppended(Struct, frozen=True):
 
 
 class SealedRun(Struct, frozen=True):
-    """A run of new events as the bytes of a segment, with what its index entry needs."""
+    """A run of events as the bytes of a segment, with what its index entry needs.
+
+    Of new events the changes count from 1 until `apply` knows the first one's, like their seqs.
+    """
 
     first_seq: Seq
     last_seq: Seq
@@ -53,6 +59,8 @@ class SealedRun(Struct, frozen=True):
     min_start_us: Micros
     max_start_us: Micros
     max_end_us: Micros
+    min_change: Change
+    max_change: Change
     segment: bytes
 
 

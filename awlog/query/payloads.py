@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from awlog.log.columns import Columns
+from awlog.log.columns import NO_CHANGES, Columns
 from awlog.model.event import Payload
 from awlog.query.distinct import distinct
 from awlog.query.errors import QueryLimitExceeded
@@ -141,7 +141,8 @@ class Payloads:
         if len(columns) < len(columns.payloads):
             columns = columns.compacted()  # not all that a few events are among
         codes = np.array(self.add_all(columns.payloads), np.uint32)
-        return Columns(columns.seq, columns.start_us, columns.duration_us, codes[columns.payload_code], self._texts)
+        code = codes[columns.payload_code]
+        return Columns(columns.seq, columns.start_us, columns.duration_us, code, self._texts, NO_CHANGES)
 
     def reserve(self, text_bytes: int) -> None:
         """Raises QueryLimitExceeded if texts of so many bytes have no room any more."""

@@ -1,7 +1,8 @@
 """Proves every invariant of a data directory, read-only, from one snapshot; also the digest and the sizes of what it holds.
 
 Each event lives in one place; seqs are below the bucket's next; the tail record is the youngest; an index entry says what
-its segment holds; everything matches its checksum; nothing belongs to a bucket that is not there.
+its segment holds; everything matches its checksum; nothing belongs to a bucket that is not there; each change number stands
+at one place; what has a tombstone is gone.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import Final
 import lmdb
 from msgspec import Struct, field
 
-from awlog.log.invariants import BucketCheck, Digest
+from awlog.log.invariants import BucketCheck, ChangesCheck, Digest
+from awlog.log.record import RECORD_HEADER_BYTES
 from awlog.log.state import BucketState, State
-from awlog.log.write_set import WriteSet
+from awlog.log.write_set import Tombstone, WriteSet
 from awlog.model.errors import AwlogError, DataDamaged
+from awlog.model.event import UNNUMBERED, Change
 from awlog.storage import layout
 from awlog.storage.environment import Environment
 from awlog.storage.identity import read_identity
@@ -61,13 +64,15 @@ def check(environment: Environment, progress: Progress = lambda _done, _all: Non
             _check_segment_keys(txn, environment, state, report)
             _check_producers(state, report)
             _check_identity(txn, environment, report)
+            snapshot = Snapshot(txn, environment)
+            tombstones = dict(snapshot.tombstones(after=UNNUMBERED))
+            changes = ChangesCheck(recovered, tombstones, snapshot.oldest_change())
         except (AwlogError, KeyError, AssertionError, ValueError) as error:
             report.problems.append(str(error) or type(error).__name__)
             return report
         segments_all = sum(len(bucket.index) for bucket in state.buckets())
         segments_done = 0
-        snapshot = Snapshot(txn, environment)
-        digest = _digest_apart_from_buckets(recovered)
+        digest = _digest_apart_from_buckets(recovered, tombstones)
         for bucket in state.buckets():
             prefix = layout.bucket_key(bucket.number)
             digest.add(prefix + layout.encode_bucket(bucket.meta) + bucket.next_seq.to_bytes(8, "big"))
@@ -84,7 +89,9 @@ def check(environment: Environment, progress: Progress = lambda _done, _all: Non
                 segments_done += 1
                 progress(segments_done, segments_all)
             report.problems += checked.problems()
+            changes.add_bucket(bucket, checked)
             report.buckets.append(_size(txn, environment, bucket))
+        report.problems += changes.problems()
         report.digest = digest.text()
         _measure(txn, environment, report)
     return report
@@ -129,11 +136,14 @@ def _check_identity(txn: lmdb.Transaction, environment: Environment, report: Rep
         report.problems.append("identity.json is missing, or names another device than the store")
 
 
-def _digest_apart_from_buckets(writes: WriteSet) -> Digest:
+def _digest_apart_from_buckets(writes: WriteSet, tombstones: dict[Change, Tombstone]) -> Digest:
     digest = Digest()
     digest.add(f"next bucket {writes.next_bucket_number}".encode())
     for key, value in writes.settings.items():
-        digest.add(b"setting" + key.encode() + b"\0" + (value or b""))
+        if value is not None:
+            digest.add(b"setting" + layout.encode_setting(key.encode(), value) + key.encode())
+    for change, tombstone in tombstones.items():
+        digest.add(b"gone" + layout.change_key(change) + layout.encode_tombstone(change, tombstone))
     for producer_id, known in writes.producers.items():
         if known is not None:
             digest.add(b"producer" + layout.encode_producer(producer_id.encode(), known) + producer_id.encode())
@@ -166,7 +176,7 @@ def _size(txn: lmdb.Transaction, environment: Environment, bucket: BucketState) 
 def _record_bytes(bucket: BucketState) -> int:
     """The tail record and the head, with their keys and LMDB's eight bytes for each."""
     recent = [*bucket.head, *([] if bucket.tail is None else [bucket.tail])]
-    return sum(len(event.payload) + 28 + 12 + 8 for event in recent)
+    return sum(len(event.payload) + RECORD_HEADER_BYTES + 12 + 8 for event in recent)
 
 
 def _measure(txn: lmdb.Transaction, environment: Environment, report: Report) -> None:

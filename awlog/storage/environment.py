@@ -63,7 +63,7 @@ class Environment:
         try:
             check_format(self.lmdb, self.data_dir)  # before anything is written
             self.reap_readers()
-            self.databases = {name: self._open_table(name) for name in self._tables()}
+            self.databases = {name: self.lmdb.open_db(name, create=False) for name in layout.SUB_DATABASES}
         except lmdb.Error as error:
             self.lmdb.close()
             raise _cannot_open(self.data_dir, error) from error
@@ -71,18 +71,6 @@ class Environment:
             self.lmdb.close()
             raise
         self._page_bytes = int(self.lmdb.stat()["psize"])
-
-    def _tables(self) -> list[bytes]:
-        """Those that there are. A store from before a table was added lacks it until a server opens it for writing."""
-        if not self._read_only:
-            return list(layout.SUB_DATABASES)
-        with self.lmdb.begin() as txn:
-            return [
-                name for name in layout.SUB_DATABASES if name not in layout.ADDED_LATER or txn.get(name) is not None
-            ]
-
-    def _open_table(self, name: bytes) -> lmdb._Database:
-        return self.lmdb.open_db(name, create=not self._read_only)
 
     def close(self) -> None:
         """Ends all transactions and closes. A write transaction must not be open in another thread."""

@@ -10,10 +10,10 @@ import msgspec
 
 from awlog.log.record import decode_record, encode_record
 from awlog.log.segment_index import SegmentEntry
-from awlog.log.write_set import ProducerRow, TailRow
+from awlog.log.write_set import ProducerRow, SettingRow, TailRow, Tombstone
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import DataDamaged
-from awlog.model.event import BucketNumber, Event, Payload, Seq
+from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import Micros
 
 FORMAT_VERSION: Final = 1
@@ -26,21 +26,24 @@ SEGMENTS: Final = b"segments"
 SEGMENT_INDEX: Final = b"segment_index"
 SETTINGS: Final = b"settings"
 PRODUCERS: Final = b"producers"
-SUB_DATABASES: Final = (META, BUCKETS, TAILS, LOG, SEGMENTS, SEGMENT_INDEX, SETTINGS, PRODUCERS)
-# Not in the first stores of this format.
-ADDED_LATER: Final = (PRODUCERS,)
+CHANGES: Final = b"changes"
+SUB_DATABASES: Final = (META, BUCKETS, TAILS, LOG, SEGMENTS, SEGMENT_INDEX, SETTINGS, PRODUCERS, CHANGES)
 
 # Keys of `meta`.
 FORMAT_KEY: Final = b"format_version"
 DEVICE_KEY: Final = b"device_id"
 NEXT_BUCKET_KEY: Final = b"next_bucket_number"
 CLEAN_KEY: Final = b"clean"
+# Tombstones up to this change were dropped; absent while all are kept.
+OLDEST_CHANGE_KEY: Final = b"oldest_change"
 
 _BUCKET_KEY: Final = struct.Struct(">I")
 _SEQ_KEY: Final = struct.Struct(">IQ")
 _TAIL_ROW: Final = struct.Struct("<IQI")
 _PRODUCER_ROW: Final = struct.Struct("<QQ")
-_ENTRY: Final = struct.Struct("<IQIqqqI")
+_ENTRY: Final = struct.Struct("<IQIqqqQQI")
+_CHANGE: Final = struct.Struct("<Q")
+_CHANGE_KEY: Final = struct.Struct(">Q")
 
 KEY_BYTES_MAX: Final = 511  # LMDB's limit
 SETTING_KEY_BYTES_MAX: Final = 127
@@ -101,8 +104,17 @@ def decode_tail_row(bucket_number: BucketNumber, value: bytes) -> TailRow:
 
 
 def encode_entry(bucket_number: BucketNumber, entry: SegmentEntry) -> bytes:
-    fields = (entry.last_seq, entry.count, entry.min_start_us, entry.max_start_us, entry.max_end_us, entry.revision)
-    packed = _ENTRY.pack(0, *fields)
+    packed = _ENTRY.pack(
+        0,
+        entry.last_seq,
+        entry.count,
+        entry.min_start_us,
+        entry.max_start_us,
+        entry.max_end_us,
+        entry.min_change,
+        entry.max_change,
+        entry.revision,
+    )
     checksum = crc32(packed[4:], crc32(seq_key(bucket_number, entry.first_seq)))
     return checksum.to_bytes(4, "little") + packed[4:]
 
@@ -112,9 +124,17 @@ def decode_entry(key: bytes, value: bytes) -> SegmentEntry:
     number, first_seq = split_seq_key(key)
     if len(value) != _ENTRY.size or crc32(value[4:], crc32(key)) != int.from_bytes(value[:4], "little"):
         raise DataDamaged(f"The index entry of segment {first_seq} of bucket number {number}")
-    _, last_seq, count, min_start_us, max_start_us, max_end_us, revision = _ENTRY.unpack(value)
+    _, last_seq, count, min_start_us, max_start_us, max_end_us, min_change, max_change, revision = _ENTRY.unpack(value)
     return SegmentEntry(
-        first_seq, Seq(last_seq), count, Micros(min_start_us), Micros(max_start_us), Micros(max_end_us), revision
+        first_seq,
+        Seq(last_seq),
+        count,
+        Micros(min_start_us),
+        Micros(max_start_us),
+        Micros(max_end_us),
+        Change(min_change),
+        Change(max_change),
+        revision,
     )
 
 
@@ -128,13 +148,14 @@ class _BucketRow(msgspec.Struct, array_like=True):
     created_us: int
     name: str | None
     data: bytes
+    change: int
 
 
 _BUCKET_DECODER: Final = msgspec.msgpack.Decoder(_BucketRow)
 
 
 def encode_bucket(meta: BucketMeta) -> bytes:
-    row = _BucketRow(meta.id, meta.type, meta.client, meta.hostname, meta.created_us, meta.name, meta.data)
+    row = _BucketRow(meta.id, meta.type, meta.client, meta.hostname, meta.created_us, meta.name, meta.data, meta.change)
     return with_checksum(bucket_key(meta.number), msgspec.msgpack.encode(row))
 
 
@@ -143,7 +164,15 @@ def decode_bucket(key: bytes, value: bytes) -> BucketMeta:
     number = bucket_number_of(key)
     row = _BUCKET_DECODER.decode(without_checksum(key, value, f"The metadata of bucket number {number}"))
     return BucketMeta(
-        number, row.id, row.type, row.client, row.hostname, Micros(row.created_us), row.name, Payload(row.data)
+        number,
+        row.id,
+        row.type,
+        row.client,
+        row.hostname,
+        Micros(row.created_us),
+        row.name,
+        Payload(row.data),
+        Change(row.change),
     )
 
 
@@ -158,6 +187,56 @@ def decode_producer(key: bytes, value: bytes) -> ProducerRow:
     if len(packed) != _PRODUCER_ROW.size:
         raise DataDamaged(where)
     return ProducerRow(*_PRODUCER_ROW.unpack(packed))
+
+
+def encode_setting(key: bytes, row: SettingRow) -> bytes:
+    return with_checksum(key, _CHANGE.pack(row.change) + row.value)
+
+
+def decode_setting(key: bytes, stored: bytes) -> SettingRow:
+    """Raises DataDamaged."""
+    where = f"The setting {key.decode()!r}"
+    value = without_checksum(key, stored, where)
+    if len(value) < _CHANGE.size:
+        raise DataDamaged(where)
+    return SettingRow(value[_CHANGE.size :], Change(_CHANGE.unpack_from(value)[0]))
+
+
+def change_key(change: Change) -> bytes:
+    return _CHANGE_KEY.pack(change)
+
+
+def change_of(key: bytes) -> Change:
+    """Raises DataDamaged if it is no such key."""
+    if len(key) != _CHANGE_KEY.size:
+        raise DataDamaged(f"A key of {len(key)} bytes where a change has {_CHANGE_KEY.size}")
+    return Change(_CHANGE_KEY.unpack(key)[0])
+
+
+def encode_oldest_change(change: Change) -> bytes:
+    return with_checksum(OLDEST_CHANGE_KEY, str(change).encode())
+
+
+def decode_oldest_change(stored: bytes) -> Change:
+    """Raises DataDamaged."""
+    return Change(int(without_checksum(OLDEST_CHANGE_KEY, stored, "The oldest change that is kept")))
+
+
+_TOMBSTONE_DECODER: Final = msgspec.msgpack.Decoder(Tombstone)
+
+
+def encode_tombstone(change: Change, tombstone: Tombstone) -> bytes:
+    return with_checksum(change_key(change), msgspec.msgpack.encode(tombstone))
+
+
+def decode_tombstone(key: bytes, stored: bytes) -> Tombstone:
+    """Raises DataDamaged."""
+    where = f"The tombstone of change {change_of(key)}"
+    try:
+        tombstone: Tombstone = _TOMBSTONE_DECODER.decode(without_checksum(key, stored, where))
+    except msgspec.DecodeError:
+        raise DataDamaged(where) from None
+    return tombstone
 
 
 def with_checksum(key: bytes, value: bytes) -> bytes:

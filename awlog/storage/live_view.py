@@ -111,7 +111,7 @@ class LiveView:
     def load(self, snapshot: Snapshot, number: BucketNumber, entry: SegmentEntry) -> Columns:
         columns = self._cache.get(number, entry)
         if columns is None:
-            columns = self.take(snapshot.segment(number, entry))
+            columns = self.take(snapshot.segment(number, entry, with_changes=False))
             self._cache.put(number, entry, columns)
         return columns
 
@@ -158,7 +158,10 @@ class ViewAtOnce:
     ) -> Iterator[Columns]:
         """As `events`, at most `count_max` of them, in parts; nothing of it is kept."""
         bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
-        return events_newest_first(bucket, start_us, end_us, count_max, self._snapshot.segment)
+        return events_newest_first(bucket, start_us, end_us, count_max, self._read)
+
+    def _read(self, number: BucketNumber, entry: SegmentEntry) -> Columns:
+        return self._snapshot.segment(number, entry, with_changes=False)
 
     def count(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> int:
         """How many events meet [start_us, end_us]."""

@@ -13,7 +13,7 @@ import lmdb
 
 from awlog.log.write_set import SegmentWrite, WriteSet
 from awlog.model.errors import DataDamaged
-from awlog.model.event import BucketNumber, Event, Payload
+from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, Payload
 from awlog.storage import layout
 from awlog.storage.environment import Environment
 
@@ -53,16 +53,16 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
         _must_be_known(writes, number, "record")
         event = layout.decode_record_at(number, seq, value)
         payload = payloads.setdefault(event.payload, event.payload)
-        writes.put_record(number, Event(seq, event.start_us, event.duration_us, payload))
+        writes.put_record(number, Event(seq, event.start_us, event.duration_us, payload, event.change))
     for key, value in _rows(txn, databases[layout.SEGMENT_INDEX]):
         number = layout.split_seq_key(key)[0]
         _must_be_known(writes, number, "segment")
         writes.put_segment(number, SegmentWrite(layout.decode_entry(key, value)))
     for key, value in _rows(txn, databases[layout.SETTINGS]):
-        writes.settings[key.decode()] = layout.without_checksum(key, value, f"The setting {key.decode()!r}")
-    if layout.PRODUCERS in databases:
-        for key, value in _rows(txn, databases[layout.PRODUCERS]):
-            writes.producers[key.decode()] = layout.decode_producer(key, value)
+        writes.settings[key.decode()] = layout.decode_setting(key, value)
+    for key, value in _rows(txn, databases[layout.PRODUCERS]):
+        writes.producers[key.decode()] = layout.decode_producer(key, value)
+    writes.next_change = Change(max(_changes(txn, environment, writes)) + 1)
     missing = [number for number in writes.buckets if number not in writes.tails]
     if any(number >= writes.next_bucket_number for number in writes.buckets):
         raise DataDamaged("The next bucket number, which was given out already,")
@@ -70,6 +70,27 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
         raise DataDamaged(f"The tail record of bucket number {missing[0]}")
     clean = txn.get(layout.CLEAN_KEY, db=databases[layout.META]) == b"1"
     return Recovered(writes, int(txn.id()), clean)
+
+
+def _changes(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) -> Iterator[int]:
+    """Numbers of changes, the greatest that was ever given among them."""
+    yield _oldest_change(txn, environment)
+    with txn.cursor(environment.databases[layout.CHANGES]) as cursor:
+        if cursor.last():
+            yield layout.change_of(bytes(cursor.key()))
+    yield from (meta.change for meta in writes.buckets.values() if meta is not None)
+    yield from (row.tail.change for row in writes.tails.values() if row.tail is not None)
+    yield from (record.change for records in writes.records.values() for record in records.values() if record)
+    yield from (
+        sealed.entry.max_change for sealeds in writes.segments.values() for sealed in sealeds.values() if sealed
+    )
+    yield from (row.change for row in writes.settings.values() if row is not None)
+
+
+def _oldest_change(txn: lmdb.Transaction, environment: Environment) -> Change:
+    """The newest change whose tombstone was dropped; 0 if all are kept. Raises DataDamaged."""
+    stored = txn.get(layout.OLDEST_CHANGE_KEY, db=environment.databases[layout.META])
+    return UNNUMBERED if stored is None else layout.decode_oldest_change(bytes(stored))
 
 
 def _rows(txn: lmdb.Transaction, database: lmdb._Database) -> Iterator[tuple[bytes, bytes]]:

@@ -10,6 +10,7 @@ from awlog.model.event import BucketNumber
 
 _PAYLOAD_OVERHEAD_BYTES = 33 + 8  # a bytes object and its place in the list
 _ARRAY_BYTES = 8 + 8 + 8 + 4
+_CHANGE_BYTES = 8  # where they are kept
 
 
 class SegmentCache:
@@ -34,7 +35,7 @@ class SegmentCache:
         key = (number, entry)
         if key in self._kept:
             return
-        size_bytes = len(columns) * _ARRAY_BYTES
+        size_bytes = len(columns) * _ARRAY_BYTES + len(columns.change) * _CHANGE_BYTES
         if self._owns_payloads:
             size_bytes += sum(map(len, columns.payloads)) + len(columns.payloads) * _PAYLOAD_OVERHEAD_BYTES
         self._kept[key] = (columns, size_bytes)

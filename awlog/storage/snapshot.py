@@ -9,10 +9,11 @@ import lmdb
 
 from awlog.log.columns import Columns
 from awlog.log.segment import decode_segment
-from awlog.log.segment_index import SegmentEntry, entry_of
+from awlog.log.segment_index import SegmentEntry, describes
+from awlog.log.write_set import SettingRow, Tombstone
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import DataDamaged, Unavailable
-from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, Seq
 from awlog.storage import layout
 from awlog.storage.environment import Environment
 
@@ -32,8 +33,8 @@ class Snapshot:
         """The number of the newest transaction that this snapshot shows."""
         return int(self._txn.id())
 
-    def segment(self, number: BucketNumber, entry: SegmentEntry) -> Columns:
-        """The events of a segment, in the order of their seqs. About 0.5 ms.
+    def segment(self, number: BucketNumber, entry: SegmentEntry, *, with_changes: bool = True) -> Columns:
+        """The events of a segment, in the order of their seqs. About 0.5 ms; without their changes a little less.
 
         Raises DataDamaged if the segment is missing, fails its checksum, or is not the one that `entry` describes.
         """
@@ -41,8 +42,8 @@ class Snapshot:
         sealed = self._txn.get(layout.seq_key(number, entry.first_seq), db=self._databases[layout.SEGMENTS])
         if sealed is None:
             raise DataDamaged(where)
-        columns = decode_segment(sealed, entry.first_seq, where)
-        if entry_of(columns, entry.revision) != entry:  # a segment in another's place
+        columns = decode_segment(sealed, entry.first_seq, entry.min_change if with_changes else None, where)
+        if not describes(entry, columns):  # a segment in another's place
             raise DataDamaged(where)
         return columns
 
@@ -82,6 +83,23 @@ class Snapshot:
         """The index entries of a bucket. Raises DataDamaged."""
         for key, value in self._below(layout.SEGMENT_INDEX, number, Seq(0)):
             yield layout.decode_entry(key, value)
+
+    def tombstones(self, *, after: Change) -> Iterator[tuple[Change, Tombstone]]:
+        """Of what was removed by later changes than this, in their order. About 2 µs each. Raises DataDamaged."""
+        with self._txn.cursor(self._databases[layout.CHANGES]) as cursor:
+            if cursor.set_range(layout.change_key(Change(after + 1))):
+                for key, value in cursor:
+                    yield layout.change_of(bytes(key)), layout.decode_tombstone(bytes(key), bytes(value))
+
+    def oldest_change(self) -> Change:
+        """The newest change whose tombstone was dropped, 0 if all are kept. Raises DataDamaged."""
+        stored = self._txn.get(layout.OLDEST_CHANGE_KEY, db=self._databases[layout.META])
+        return UNNUMBERED if stored is None else layout.decode_oldest_change(bytes(stored))
+
+    def settings(self) -> Iterator[tuple[str, SettingRow]]:
+        """All settings, by key. Raises DataDamaged."""
+        for key, value in self._txn.cursor(self._databases[layout.SETTINGS]):
+            yield bytes(key).decode(), layout.decode_setting(bytes(key), bytes(value))
 
     def _below(self, name: bytes, number: BucketNumber, first_seq: Seq) -> Iterator[tuple[bytes, bytes]]:
         prefix = layout.bucket_key(number)

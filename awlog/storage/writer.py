@@ -16,14 +16,16 @@ import lmdb
 
 from awlog.log.record import encode_record
 from awlog.log.segment import encode_segment
-from awlog.log.write_set import SegmentWrite, WriteSet
+from awlog.log.write_set import SegmentWrite, Tombstone, WriteSet
 from awlog.model.errors import Busy, InsufficientStorage, Unavailable
-from awlog.model.event import BucketNumber, Event, Seq
+from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.storage import layout
 from awlog.storage.environment import Environment
 
 # On a full disk LMDB's commit fails as EIO as often as with ENOSPC; less free space than this is taken for the cause.
 _FULL_BELOW_BYTES: Final = 1 << 20
+# Tombstones kept: some 40 MB. A follower that was away for more deletions than these begins with a snapshot.
+TOMBSTONES_MAX: Final = 1_000_000
 _FULL_TEXTS: Final = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -104,7 +106,9 @@ def _put_all(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) 
         if value is None:
             txn.delete(encoded, db=settings)
         else:
-            txn.put(encoded, layout.with_checksum(encoded, value), db=settings)
+            txn.put(encoded, layout.encode_setting(encoded, value), db=settings)
+    if writes.tombstones:
+        _put_tombstones(txn, environment, writes.tombstones)
     producers = databases[layout.PRODUCERS]
     for producer_id, known in writes.producers.items():
         encoded = producer_id.encode()
@@ -112,6 +116,22 @@ def _put_all(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) 
             txn.delete(encoded, db=producers)
         else:
             txn.put(encoded, layout.encode_producer(encoded, known), db=producers)
+
+
+def _put_tombstones(txn: lmdb.Transaction, environment: Environment, tombstones: dict[Change, Tombstone]) -> None:
+    """Adds them, and drops the oldest ones if there are too many: whoever has not read them yet has been away long."""
+    changes, meta = environment.databases[layout.CHANGES], environment.databases[layout.META]
+    for change, tombstone in tombstones.items():
+        txn.put(layout.change_key(change), layout.encode_tombstone(change, tombstone), db=changes, append=True)
+    too_many = txn.stat(changes)["entries"] - TOMBSTONES_MAX
+    if too_many <= 0:
+        return
+    with txn.cursor(changes) as cursor:
+        cursor.first()
+        for _ in range(too_many):
+            dropped = layout.change_of(bytes(cursor.key()))
+            cursor.delete()
+    txn.put(layout.OLDEST_CHANGE_KEY, layout.encode_oldest_change(dropped), db=meta)
 
 
 def _put_records(

@@ -355,6 +355,7 @@ def picture(state: State) -> dict[str, Any]:
     """All that a state holds, to be compared with another one's."""
     return {
         "next bucket number": state.next_bucket_number,
+        "next change": state.next_change,
         "settings": state.settings,
         "producers": list(state.producers.items()),
         "next turn": state.next_turn,
@@ -363,13 +364,18 @@ def picture(state: State) -> dict[str, Any]:
                 bucket.meta,
                 bucket.next_seq,
                 bucket.next_revision,
-                bucket.tail,
-                sorted(bucket.head, key=lambda event: event.seq),
+                _numbered(bucket.tail),
+                [_numbered(event) for event in sorted(bucket.head, key=lambda event: event.seq)],
                 sorted(bucket.index, key=lambda entry: entry.first_seq),
             )
             for bucket in state.buckets()
         ],
     }
+
+
+def _numbered(event: Event | None) -> tuple[Event, int] | None:
+    """An event and its change number, which the comparison of events leaves out."""
+    return None if event is None else (event, event.change)
 
 
 # Commands in few words. Times are whole seconds from the epoch.

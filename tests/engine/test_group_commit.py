@@ -8,9 +8,10 @@ import pytest
 
 from awlog.engine.committer import Committer, into_future
 from awlog.log.decision import Stored
-from awlog.log.write_set import WriteSet
+from awlog.log.write_set import SettingRow, WriteSet
 from awlog.model.commands import DeleteEvent
 from awlog.model.errors import BucketExists, NoSuchBucket, Unavailable
+from awlog.model.event import Change
 from awlog.storage.writer import MapFull
 from tests.engine.harness import Disk, Store, WatchedEngine, beat, create, event, insert, within_patience
 
@@ -209,11 +210,11 @@ async def test_a_batch_that_found_the_map_full_is_committed_again_before_any_lat
         on_map_full=grow,
         before_commit=lambda: None,
     )
-    committer.writes.settings["first"] = b"1"
+    committer.writes.settings["first"] = SettingRow(b"1", Change(1))
     first, second = asyncio.Future[str](), asyncio.Future[str]()
     committer.join("first", into_future(first))
     await within_patience(growing.wait())
-    committer.writes.settings["second"] = b"2"
+    committer.writes.settings["second"] = SettingRow(b"2", Change(2))
     committer.join("second", into_future(second))
     await asyncio.sleep(0)
     assert not first.done()

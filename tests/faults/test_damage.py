@@ -262,6 +262,7 @@ CLASSES = [
     "main leaf",
     "meta leaf",
     "buckets leaf",
+    "changes leaf",
     "tails leaf",
     "log branch",
     "log leaf",

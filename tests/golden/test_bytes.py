@@ -13,9 +13,9 @@ from awlog.log.columns import columns_of
 from awlog.log.record import decode_record, encode_record
 from awlog.log.segment import decode_segment, encode_segment
 from awlog.log.segment_index import SegmentEntry
-from awlog.log.write_set import TailRow
+from awlog.log.write_set import BucketGone, EventGone, SettingGone, SettingRow, TailRow, Tombstone
 from awlog.model.bucket import BucketMeta
-from awlog.model.event import BucketNumber, Event, Payload, Seq
+from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.storage import layout
 
@@ -27,30 +27,39 @@ def data(*fields: str) -> bytes:
 NUMBER = BucketNumber(3)
 # 2024-05-01T10:00:00.25Z, 12.5 s
 EVENT = Event(
-    Seq(7), Micros(1_714_557_600_250_000), Micros(12_500_000), Payload('{"app":"vim","title":"café"}'.encode())
+    Seq(7),
+    Micros(1_714_557_600_250_000),
+    Micros(12_500_000),
+    Payload('{"app":"vim","title":"café"}'.encode()),
+    Change(300),
 )
 
 RECORD = data(
-    "ea725125",  # crc32 of the rest, seeded with the bucket number
+    "bf746682",  # crc32 of the rest, seeded with the bucket number
     "0700000000000000",  # seq
     "90b8b58c61170600",  # start
     "20bcbe0000000000",  # duration
+    "2c01000000000000",  # change
     "7b22617070223a2276696d222c227469746c65223a22636166c3a9227d",  # payload
 )
-TAIL_ROW = data("ad83dba6", "0800000000000000", "05000000") + RECORD  # crc32, next seq, next revision, the record
+TAIL_ROW = data("ad9bd8db", "0800000000000000", "05000000") + RECORD  # crc32, next seq, next revision, the record
 EMPTY_TAIL_ROW = data("add46ae6", "0100000000000000", "01000000")
 
 ENTRY = data(
-    "c6be6cf9",  # crc32 of the key and the rest
+    "04b3a3eb",  # crc32 of the key and the rest
     "0410000000000000",  # last seq
     "00100000",  # count
     "0040d400014023ff",  # least start
     "90b8b58c61170600",  # greatest start
     "ff5f73cc0c448403",  # greatest end
+    "2c01000000000000",  # least change
+    "2d11000000000000",  # greatest change
     "09000000",  # revision
 )
 ENTRY_KEY = data("00000003", "0000000000000001")
-SEGMENT_ENTRY = SegmentEntry(Seq(1), Seq(4100), 4096, TIME_MIN_US, Micros(1_714_557_600_250_000), TIME_MAX_US, 9)
+SEGMENT_ENTRY = SegmentEntry(
+    Seq(1), Seq(4100), 4096, TIME_MIN_US, Micros(1_714_557_600_250_000), TIME_MAX_US, Change(300), Change(4397), 9
+)
 
 BUCKET_KEY = data("00000003")
 BUCKETS = {
@@ -63,21 +72,30 @@ BUCKETS = {
         Micros(1_714_557_598_120_000),
         None,
         Payload(b'{"k":1}'),
-    ): b"\x27\xec\x89\x40"  # crc32 of the key and the rest
-    b"\x97"  # MessagePack: an array of seven
+        Change(4),
+    ): b"\x11\x4e\xfd\x72"  # crc32 of the key and the rest
+    b"\x98"  # MessagePack: an array of eight
     b"\xb6aw-watcher-window_desk"
     b"\xadcurrentwindow"
     b"\xb1aw-watcher-window"
     b"\xa4desk"
     b"\xcf\x00\x06\x17\x61\x8c\x95\x38\x40"  # created
     b"\xc0"  # no name
-    b'\xc4\x07{"k":1}',
-    BucketMeta(NUMBER, "日", "", "", "", Micros(-1), "n", Payload(b"{}")): data(
-        "fadc525f", "97", "a3e697a5", "a0", "a0", "a0", "ff", "a16e", "c4027b7d"
+    b'\xc4\x07{"k":1}'
+    b"\x04",  # change
+    BucketMeta(NUMBER, "日", "", "", "", Micros(-1), "n", Payload(b"{}"), Change(70_000)): data(
+        "051c9bd2", "98", "a3e697a5", "a0", "a0", "a0", "ff", "a16e", "c4027b7d", "ce00011170"
     ),
 }
 
-SETTING = data("06885f7e") + b'[{"id":1}]'
+SETTING = data("4dc9ef23", "2c01000000000000") + b'[{"id":1}]'  # crc32, change, JSON
+
+CHANGE_KEY = data("000000000000012c")
+TOMBSTONES: dict[Tombstone, bytes] = {
+    BucketGone(NUMBER, "b"): data("5b8191e1", "93", "01", "03", "a162"),
+    EventGone(NUMBER, Seq(7)): data("8b8b80ad", "93", "02", "03", "07"),
+    SettingGone("views"): data("0a13f2a5", "92", "03", "a57669657773"),
+}
 
 
 def test_a_record() -> None:
@@ -114,8 +132,18 @@ def test_a_bucket_row(meta: BucketMeta, stored: bytes) -> None:
 
 def test_a_setting() -> None:
     """Canonical JSON behind a checksum."""
-    assert layout.with_checksum(b"views", b'[{"id":1}]') == SETTING
-    assert layout.without_checksum(b"views", SETTING, "the golden setting") == b'[{"id":1}]'
+    assert layout.encode_setting(b"views", SettingRow(b'[{"id":1}]', Change(300))) == SETTING
+    assert layout.decode_setting(b"views", SETTING) == SettingRow(b'[{"id":1}]', Change(300))
+
+
+@pytest.mark.parametrize(
+    ("tombstone", "stored"), TOMBSTONES.items(), ids=["of a bucket", "of an event", "of a setting"]
+)
+def test_a_tombstone(tombstone: Tombstone, stored: bytes) -> None:
+    """MessagePack: what is gone, then which."""
+    assert layout.change_key(Change(300)) == CHANGE_KEY
+    assert layout.encode_tombstone(Change(300), tombstone) == stored
+    assert layout.decode_tombstone(CHANGE_KEY, stored) == tombstone
 
 
 def test_the_format_is_version_1() -> None:
@@ -130,6 +158,7 @@ def test_the_format_is_version_1() -> None:
         b"segment_index",
         b"settings",
         b"producers",
+        b"changes",
     }
 
 
@@ -137,32 +166,34 @@ def test_the_format_is_version_1() -> None:
 
 TEN_US = 1_714_557_600_000_000
 SEGMENT_EVENTS = [
-    Event(Seq(5), Micros(TEN_US), Micros(60_000_000), Payload(b'{"app":"vim"}')),
-    Event(Seq(6), Micros(TEN_US + 60_000_000), Micros(30_000_000), Payload(b'{"app":"firefox"}')),
-    Event(Seq(8), Micros(TEN_US - 20_000_000), Micros(0), Payload(b'{"app":"vim"}')),
-    Event(Seq(9), Micros(TEN_US + 90_500_000), Micros(250_000), Payload(b"{}")),
+    Event(Seq(5), Micros(TEN_US), Micros(60_000_000), Payload(b'{"app":"vim"}'), Change(21)),
+    Event(Seq(6), Micros(TEN_US + 60_000_000), Micros(30_000_000), Payload(b'{"app":"firefox"}'), Change(22)),
+    Event(Seq(8), Micros(TEN_US - 20_000_000), Micros(0), Payload(b'{"app":"vim"}'), Change(20)),
+    Event(Seq(9), Micros(TEN_US + 90_500_000), Micros(250_000), Payload(b"{}"), Change(320)),
 ]
 SEGMENT_HEADER = data(
     "01",  # version
     "00",  # the seqs have gaps
+    "02",  # bytes of a step of the changes
     "04000000",  # events
     "03000000",  # distinct payloads
     "00e8b18c61170600",  # first start
     "20a1070000000000",  # unit of the gaps: 0.5 s
     "90d0030000000000",  # unit of the durations: 0.25 s
 )
-FRAME_LENGTH_AND_CRC = data("29000000", "0131e2b9")
+FRAME_LENGTH_AND_CRC = data("31000000", "e15bf9f8")
 # Before compression, byte-shuffled: the first bytes of all values, then the second bytes, and so on.
 NUMBERS = data(
     *("00010304", "00000000" * 7),  # seqs, less the first
     *("0000b7ba", "00000101", "00000000" * 6),  # gaps, zigzag: 0, 0, -110 s, +110.5 s
     *("f0780001", "00000000" * 7),  # durations
     *("01000102", "00000000" * 3),  # payload codes
+    *("02000556", "00000002"),  # steps of the changes but for 1, zigzag: 1, 0, -3, 299
 )
 PAYLOADS = b'{"app":"firefox"}\n{"app":"vim"}\n{}'
 NUMBERS_FRAME = data(
-    "28b52ffd2070050100b00001030400b7ba0000010100f0780001000100010200041000860e756d6e",
-    "2d",
+    "28b52ffd2078450100f00001030400b7ba0000010100f07800010001000102000200055600000002",
+    "041000860e756d6e2d",
 )
 PAYLOADS_FRAME = data("28b52ffd2022110100", PAYLOADS.hex())
 
@@ -170,7 +201,7 @@ PAYLOADS_FRAME = data("28b52ffd2022110100", PAYLOADS.hex())
 def test_a_segment_is_read() -> None:
     """As some zstd compressed it once; every later one must give the same events."""
     sealed = SEGMENT_HEADER + FRAME_LENGTH_AND_CRC + NUMBERS_FRAME + PAYLOADS_FRAME
-    assert decode_segment(sealed, Seq(5), "the golden segment").events() == SEGMENT_EVENTS
+    assert decode_segment(sealed, Seq(5), Change(20), "the golden segment").events() == SEGMENT_EVENTS
 
 
 def test_a_segment_is_written() -> None:
@@ -187,7 +218,10 @@ def test_a_segment_is_written() -> None:
 
 def test_a_segment_without_gaps_in_its_seqs_does_not_hold_them() -> None:
     """One byte in the header says so, and the numbers begin with the gaps in time."""
-    dense = [Event(Seq(5 + i), one.start_us, one.duration_us, one.payload) for i, one in enumerate(SEGMENT_EVENTS)]
+    dense = [
+        Event(Seq(5 + i), one.start_us, one.duration_us, one.payload, one.change)
+        for i, one in enumerate(SEGMENT_EVENTS)
+    ]
     sealed = encode_segment(columns_of(dense), Seq(5))
     header_bytes = len(SEGMENT_HEADER)
     assert sealed[:2] == b"\x01\x01"

@@ -54,8 +54,8 @@ class MemoryStore:
             if write.columns is not None:
                 return write.columns
             assert write.sealed is not None
-            return decode_segment(write.sealed, entry.first_seq, "an open segment")
-        return decode_segment(self.segments[number, entry.first_seq], entry.first_seq, "a segment")
+            return decode_segment(write.sealed, entry.first_seq, entry.min_change, "an open segment")
+        return decode_segment(self.segments[number, entry.first_seq], entry.first_seq, entry.min_change, "a segment")
 
     def apply(self, *facts: Fact) -> WriteSet:
         """The facts as one commit; gives what the disk would be told."""
@@ -93,6 +93,7 @@ class MemoryStore:
         """Asserts the invariants of `BucketState`, and that the durable state has become what the staged one is."""
         before = len(self.loaded)
         assert contents_of(self.durable) == contents_of(self.staged)
+        assert self.durable.next_change == self.staged.next_change
         keys = {(bucket.number, entry.first_seq) for bucket in self.staged.buckets() for entry in bucket.index}
         assert set(self.segments) == keys
         for bucket in self.staged.buckets():
@@ -151,6 +152,8 @@ def _described(events: list[Event], revision: int) -> SegmentEntry:
         min_start_us=min(one.start_us for one in events),
         max_start_us=max(one.start_us for one in events),
         max_end_us=max(one.end_us for one in events),
+        min_change=min(one.change for one in events),
+        max_change=max(one.change for one in events),
         revision=revision,
     )
 

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from awlog.log.decide import BULK_EVENTS
 from awlog.log.sealing import seal_new
 from awlog.log.segment import SEGMENT_EVENTS
 from awlog.log.segment_index import SegmentEntry
-from awlog.log.write_set import TailRow
+from awlog.log.write_set import BucketGone, EventGone, SettingGone, TailRow
 from awlog.model.bucket import BucketMeta
-from awlog.model.commands import NewEvent
+from awlog.model.commands import InsertEvents, NewEvent
 from awlog.model.errors import DataDamaged
-from awlog.model.event import BucketNumber, Event, Payload, Seq
+from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.facts import (
     BucketCreated,
     BucketDeleted,
@@ -294,9 +295,13 @@ def test_deleting_the_first_of_a_segment_moves_its_key() -> None:
     store = store_with([event(seq, seq) for seq in range(1, 5)], [1, 2, 3])
     store.apply(delete(1))
     assert list(store.segments) == [(NUMBER, Seq(2))]
-    assert list(store.bucket.index) == [SegmentEntry(Seq(2), Seq(3), 2, Micros(2), Micros(3), Micros(3), 2)]
+    assert list(store.bucket.index) == [
+        SegmentEntry(Seq(2), Seq(3), 2, Micros(2), Micros(3), Micros(3), Change(3), Change(4), 2)
+    ]
     store.apply(delete(3))
-    assert list(store.bucket.index) == [SegmentEntry(Seq(2), Seq(2), 1, Micros(2), Micros(2), Micros(2), 3)]
+    assert list(store.bucket.index) == [
+        SegmentEntry(Seq(2), Seq(2), 1, Micros(2), Micros(2), Micros(2), Change(3), Change(3), 3)
+    ]
 
 
 def test_several_edits_of_a_segment_in_one_commit_are_one_write() -> None:
@@ -308,7 +313,7 @@ def test_several_edits_of_a_segment_in_one_commit_are_one_write() -> None:
 
 
 def test_an_event_that_left_its_segment_can_be_sealed_again_and_is_not_taken_for_what_it_was() -> None:
-    """All that an index entry says may be as it was once, but for the revision: so a cache never serves the old content."""
+    """All that an index entry says may be as it was once, but for revision and changes: so a cache never serves what was."""
     store = store_with([event(1, 10, 0, VIM), event(2, 20), event(3, 30)], [1])
     old = store.bucket.index.get(Seq(1))
     store.apply(replace(event(1, 100)), append(event(4, 200)), replace(event(1, 10, 0, WEB)))
@@ -317,7 +322,8 @@ def test_an_event_that_left_its_segment_can_be_sealed_again_and_is_not_taken_for
     new = store.bucket.index.get(Seq(1))
     assert old is not None
     assert new is not None
-    assert msgspec.structs.replace(new, revision=old.revision) == old
+    like_the_old_one = {"revision": old.revision, "min_change": old.min_change, "max_change": old.max_change}
+    assert msgspec.structs.replace(new, **like_the_old_one) == old
     assert new != old
 
 
@@ -350,14 +356,14 @@ def test_a_tail_record_that_stayed_behind_is_sealed_later() -> None:
 # Buckets and settings
 
 
-def meta(number: int, bucket_id: str, **changes: str) -> BucketMeta:
+def meta(number: int, bucket_id: str, **changes: Any) -> BucketMeta:
     return msgspec.structs.replace(BucketMeta(BucketNumber(number), bucket_id, "t", "c", "h", Micros(0)), **changes)
 
 
 def test_a_bucket_is_created_changed_and_deleted() -> None:
     """Each fact is one row; a number is not given again."""
     store = MemoryStore()
-    assert store.apply(BucketCreated(meta(1, "a"))).buckets == {NUMBER: meta(1, "a")}
+    assert store.apply(BucketCreated(meta(1, "a"))).buckets == {NUMBER: meta(1, "a", change=Change(1))}
     store.apply(BucketUpdated(meta(1, "a", hostname="other")))
     assert store.durable.bucket("a").meta.hostname == "other"
     assert store.apply(BucketDeleted(NUMBER)).buckets == {NUMBER: None}
@@ -369,7 +375,7 @@ def test_a_deleted_bucket_leaves_nothing_behind() -> None:
     """Its log, tail row and segments go with it; a bucket made anew in the same commit begins empty."""
     store = spread()
     writes = store.apply(append(event(8, 99)), delete(1), BucketDeleted(NUMBER), BucketCreated(meta(2, "notes")))
-    assert writes.buckets == {NUMBER: None, 2: meta(2, "notes")}
+    assert writes.buckets == {NUMBER: None, 2: meta(2, "notes", change=Change(store.staged.next_change - 1))}
     assert writes.tails == {2: TailRow(Seq(1), 1, None)}
     assert not writes.records
     assert not writes.segments
@@ -401,8 +407,63 @@ def test_a_setting_is_stored_and_removed() -> None:
     store = MemoryStore()
     store.apply(SettingChanged("a", b"false"), SettingChanged("b", b"1"))
     assert store.durable.settings == {"a": b"false", "b": b"1"}
-    assert store.apply(SettingChanged("a", None), SettingChanged("c", None)).settings == {"a": None, "c": None}
+    assert store.apply(SettingChanged("a", None), SettingChanged("c", None)).settings == {"a": None}
     assert store.durable.settings == {"b": b"1"}
+
+
+# Change numbers
+
+
+def changes(store: MemoryStore) -> dict[int, int]:
+    """The change of each event of the first bucket, by seq."""
+    return {one.seq: one.change for one in store.events()}
+
+
+def test_every_fact_that_a_follower_is_told_of_takes_the_next_change_number() -> None:
+    """In the order of the facts, for all buckets and settings together; the newest number stands with each thing."""
+    store = store_with([event(1, 10), event(2, 20)])
+    assert (store.bucket.meta.change, changes(store)) == (1, {1: 2, 2: 3})
+    store.apply(TailExtended(NUMBER, Seq(2), Micros(5)))
+    assert changes(store) == {1: 2, 2: 4}
+    store.apply(SettingChanged("a", b"1"), BucketUpdated(meta(1, "notes", hostname="other")))
+    assert store.bucket.meta.change == 6
+    store.apply(replace(event(2, 9), event(1, 30)))
+    assert changes(store) == {1: 8, 2: 7}, "of a list of events each takes one, in their order"
+    store.apply(append(event(3, 8)))
+    assert changes(store) == {1: 8, 2: 7, 3: 9}
+    assert store.staged.next_change == 10
+
+
+def test_what_is_gone_leaves_a_tombstone_under_its_change_number() -> None:
+    """Events, settings that were set, buckets with their ids."""
+    store = store_with([event(1, 10), event(2, 20)])
+    writes = store.apply(delete(2), SettingChanged("a", b"1"), SettingChanged("a", None), SettingChanged("b", None))
+    assert writes.tombstones == {4: EventGone(NUMBER, Seq(2)), 6: SettingGone("a")}
+    assert store.apply(BucketDeleted(NUMBER)).tombstones == {7: BucketGone(NUMBER, "notes")}
+    assert store.staged.next_change == 8
+
+
+def test_where_an_event_lives_changes_no_number() -> None:
+    """A record that is sealed, a tail record that becomes a record, and an heir of the tail record keep theirs."""
+    store = store_with([event(seq, 10 * seq) for seq in range(1, 6)])
+    before = changes(store)
+    store.seal([1, 2, 4])
+    assert changes(store) == before
+    assert [(entry.min_change, entry.max_change) for entry in store.bucket.index] == [(before[1], before[4])]
+    store.apply(delete(5), delete(3), append(event(6, 99)))
+    assert {seq: changes(store)[seq] for seq in (1, 2, 4)} == {seq: before[seq] for seq in (1, 2, 4)}
+    assert store.staged.next_change == 10
+
+
+def test_a_long_insert_takes_one_number_an_event_in_the_order_of_arrival() -> None:
+    """Those that are laid out as segments beforehand, too; seqs and changes both begin where they were."""
+    store = store_with([event(1, 10), event(2, 20)])
+    store.apply(TailExtended(NUMBER, Seq(2), Micros(5)))
+    sent = [NewEvent(Micros(100 - n), Micros(0), VIM) for n in range(BULK_EVENTS + 5)]
+    store.send(InsertEvents("notes", sent))
+    assert len(store.bucket.index) == 2
+    assert changes(store) == {1: 2, 2: 4} | {3 + n: 5 + n for n in range(len(sent))}
+    assert store.staged.next_change == 5 + len(sent)
 
 
 # Our own mistakes, and damage

@@ -24,7 +24,7 @@ def head_of(seqs: range) -> Head:
 
 
 def in_runs(runs: list[SealedRun]) -> list[Event]:
-    return [one for run in runs for one in decode_segment(run.segment, run.first_seq, "here").events()]
+    return [one for run in runs for one in decode_segment(run.segment, run.first_seq, run.min_change, "here").events()]
 
 
 def test_a_head_of_up_to_two_segments_is_left_alone() -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from awlog.log.columns import columns_of
 from awlog.log.segment import HEADER_BYTES, SEGMENT_EVENTS, decode_segment, encode_segment
 from awlog.model.errors import DataDamaged
-from awlog.model.event import Event, Seq
+from awlog.model.event import Change, Event, Seq
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US
 from tests.log.events import VIM, WEB, any_event, close_events, event
 
@@ -37,7 +38,25 @@ def segments(draw: st.DrawFn) -> list[Event]:
 def test_a_segment_is_read_as_it_was_written(events: list[Event]) -> None:
     """From year 1 to 9999, in any order of time, any length, any gaps in the seqs, any payload."""
     first_seq = events[0].seq
-    assert decode_segment(encode_segment(columns_of(events), first_seq), first_seq, "here").events() == events
+    assert (
+        decode_segment(encode_segment(columns_of(events), first_seq), first_seq, Change(0), "here").events() == events
+    )
+
+
+@given(
+    st.lists(st.integers(1, 1 << 62) | st.integers(1, 300), min_size=1, max_size=12, unique=True)
+    | st.integers(1, 1 << 62).map(lambda first: list(range(first, first + 5)))
+)
+def test_changes_are_read_as_they_were_written(changes: list[int]) -> None:
+    """In any order, as far apart as they may be; those that follow each other take no room; left out if nobody asks."""
+    events = [replace(event(seq), change=Change(change)) for seq, change in enumerate(changes, start=1)]
+    sealed = encode_segment(columns_of(events), Seq(1))
+    decoded = decode_segment(sealed, Seq(1), Change(min(changes)), "here")
+    assert decoded.change.tolist() == changes
+    assert [one.change for one in decoded.events()] == changes
+    if changes == list(range(changes[0], changes[0] + len(changes))):
+        assert sealed[2] == 0, "bytes of a step"
+    assert len(decode_segment(sealed, Seq(1), None, "here").change) == 0
 
 
 @given(close_events().filter(bool), st.integers(1, 1 << 31))
@@ -46,7 +65,7 @@ def test_the_bytes_do_not_depend_on_the_first_seq(events: list[Event], shift: in
     sealed = encode_segment(columns_of(events), Seq(1))
     moved = [event(one.seq + shift, one.start_us, one.duration_us, one.payload) for one in events]
     assert encode_segment(columns_of(moved), Seq(1 + shift)) == sealed
-    assert decode_segment(sealed, Seq(1 + shift), "here").events() == moved
+    assert decode_segment(sealed, Seq(1 + shift), Change(0), "here").events() == moved
 
 
 @pytest.mark.parametrize(
@@ -70,8 +89,8 @@ def test_the_bytes_do_not_depend_on_the_first_seq(events: list[Event], shift: in
 def test_extreme_segments_are_read_as_they_were_written(events: list[Event]) -> None:
     """The edges of every column."""
     sealed = encode_segment(columns_of(events), events[0].seq)
-    assert decode_segment(sealed, events[0].seq, "here").events() == events
-    assert decode_segment(memoryview(sealed), events[0].seq, "here").events() == events
+    assert decode_segment(sealed, events[0].seq, Change(0), "here").events() == events
+    assert decode_segment(memoryview(sealed), events[0].seq, Change(0), "here").events() == events
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -84,7 +103,7 @@ def test_a_full_segment_is_read_as_it_was_written(seed: int) -> None:
         events.append(event(seq, at_us, duration_us, random.choice([VIM, WEB, b'{"title":"%d"}' % (seq % 50)])))
         at_us += duration_us + random.choice([0, 0, 0, 1000, -1000, 5 * S])
     sealed = encode_segment(columns_of(events), Seq(1))
-    decoded = decode_segment(sealed, Seq(1), "here")
+    decoded = decode_segment(sealed, Seq(1), Change(0), "here")
     assert decoded.events() == events
     assert len(decoded.payloads) == len(set(decoded.payloads)), "each payload once"
 
@@ -95,14 +114,14 @@ def test_every_flipped_bit_of_a_segment_is_noticed() -> None:
         damaged = bytearray(SEALED)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(DataDamaged, match=r"Segment 5 of bucket number 3 .*awlog verify"):
-            decode_segment(bytes(damaged), Seq(5), "Segment 5 of bucket number 3")
+            decode_segment(bytes(damaged), Seq(5), Change(0), "Segment 5 of bucket number 3")
 
 
 def test_a_segment_of_another_length_is_noticed() -> None:
     """Cut short anywhere, or with a byte too many."""
     for damaged in (*(SEALED[:kept_bytes] for kept_bytes in range(len(SEALED))), SEALED + b"\0"):
         with pytest.raises(DataDamaged):
-            decode_segment(damaged, Seq(5), "here")
+            decode_segment(damaged, Seq(5), Change(0), "here")
 
 
 def test_a_segment_of_an_unknown_version_is_not_read() -> None:
@@ -112,14 +131,14 @@ def test_a_segment_of_an_unknown_version_is_not_read() -> None:
     header[-4:] = bytes(4)
     struct.pack_into("<I", header, HEADER_BYTES - 4, crc32(SEALED[HEADER_BYTES:], crc32(header)))
     with pytest.raises(DataDamaged):
-        decode_segment(bytes(header) + SEALED[HEADER_BYTES:], Seq(5), "here")
+        decode_segment(bytes(header) + SEALED[HEADER_BYTES:], Seq(5), Change(0), "here")
 
 
 def test_the_arrays_outlive_the_bytes_and_may_be_written() -> None:
     """The bytes lie in LMDB's map and are gone after the transaction."""
     buffer = bytearray(SEALED)
     view = memoryview(buffer)
-    columns = decode_segment(view, Seq(5), "here")
+    columns = decode_segment(view, Seq(5), Change(0), "here")
     view.release()
     buffer[:] = bytes(len(buffer))
     assert columns.events() == SMALL

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awlog.log.segment_index import SegmentEntry, SegmentIndex
-from awlog.model.event import Seq
+from awlog.model.event import Change, Seq
 from awlog.model.times import Micros
 
 times = st.integers(-15, 15)
@@ -29,6 +29,8 @@ def entry(
         Micros(min_start_us),
         Micros(max_start_us),
         Micros(max_end_us),
+        Change(1),
+        Change(3),
         revision,
     )
 

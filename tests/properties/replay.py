@@ -34,7 +34,7 @@ class Replay:
         if segment.columns is not None:
             return segment.columns
         assert segment.sealed is not None
-        return decode_segment(segment.sealed, entry.first_seq, "a replayed segment")
+        return decode_segment(segment.sealed, entry.first_seq, entry.min_change, "a replayed segment")
 
     def digest(self, directory: Path) -> str:
         """What `awlog verify --digest` says of a store that holds this state; in `directory` is an empty one."""

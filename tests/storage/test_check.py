@@ -13,9 +13,9 @@ from awlog.log.record import encode_record
 from awlog.log.segment import encode_segment
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.segment_index import entry_of as entry_of_columns
-from awlog.log.write_set import ProducerRow, TailRow
+from awlog.log.write_set import BucketGone, EventGone, ProducerRow, SettingGone, SettingRow, TailRow, Tombstone
 from awlog.model.bucket import BucketMeta
-from awlog.model.event import Event, Payload, Seq
+from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import Micros
 from awlog.storage import layout
 from awlog.storage.check import Report, check, sizes
@@ -67,6 +67,7 @@ CHECKSUMMED: Final = (
     layout.SEGMENT_INDEX,
     layout.SETTINGS,
     layout.PRODUCERS,
+    layout.CHANGES,
 )
 PLACES: Final = (0, 3, 4, 9, -1)
 
@@ -108,9 +109,11 @@ async def test_a_key_that_is_no_key_is_found(store: Store, table: bytes, key: by
     assert checked(store).problems
 
 
-def stored(seq: int, start_s: int, duration_s: int = 0, data: str = "made up") -> Event:
+def stored(seq: int, start_s: int, duration_s: int = 0, data: str = "made up", *, change: int | None = None) -> Event:
+    """Before the events of `main` four buckets were made, one change each."""
     payload = Payload(msgspec.json.encode({"d": data}))
-    return Event(Seq(seq), Micros(start_s * 1_000_000), Micros(duration_s * 1_000_000), payload)
+    number = Change(4 + seq if change is None else change)
+    return Event(Seq(seq), Micros(start_s * 1_000_000), Micros(duration_s * 1_000_000), payload, number)
 
 
 def put_record(rows: Tables, key_seq: int, event: Event) -> None:
@@ -277,7 +280,66 @@ def _device_id_damaged(rows: Tables) -> None:
     rows.change(layout.META, layout.DEVICE_KEY, lambda value: flipped(value, -1))
 
 
+def _put_tombstone(rows: Tables, change: int, tombstone: Tombstone) -> None:
+    rows.put(layout.CHANGES, layout.change_key(Change(change)), layout.encode_tombstone(Change(change), tombstone))
+
+
+def _tombstone_of_an_event_that_is_there(rows: Tables) -> None:
+    _put_tombstone(rows, 60, EventGone(BucketNumber(MAIN), Seq(3)))
+
+
+def _tombstone_of_an_event_of_a_bucket_that_never_was(rows: Tables) -> None:
+    _put_tombstone(rows, 60, EventGone(BucketNumber(99), Seq(3)))
+
+
+def _tombstone_of_a_bucket_that_is_there(rows: Tables) -> None:
+    _put_tombstone(rows, 60, BucketGone(BucketNumber(MAIN), "main"))
+
+
+def _tombstone_of_a_setting_that_was_not_set_since(rows: Tables) -> None:
+    _put_tombstone(rows, 60, SettingGone("theme"))
+
+
+def _tombstone_that_was_dropped(rows: Tables) -> None:
+    rows.put(layout.META, layout.OLDEST_CHANGE_KEY, layout.encode_oldest_change(Change(60)))
+
+
+def _oldest_change_damaged(rows: Tables) -> None:
+    rows.put(layout.META, layout.OLDEST_CHANGE_KEY, flipped(layout.encode_oldest_change(Change(1)), -1))
+
+
+def _change_of_two_records(rows: Tables) -> None:
+    put_record(rows, 13, stored(13, 1200, 10, change=8))
+
+
+def _change_of_a_record_and_a_tombstone(rows: Tables) -> None:
+    _put_tombstone(rows, 8, SettingGone("a"))
+
+
+def _record_without_a_change(rows: Tables) -> None:
+    put_record(rows, 13, stored(13, 1200, 10, change=0))
+
+
+def _index_says_another_least_change(rows: Tables) -> None:
+    put_segment(rows, FIRST, entry_of(FIRST, min_change=4))
+
+
+def _index_says_another_greatest_change(rows: Tables) -> None:
+    put_segment(rows, FIRST, entry_of(FIRST, max_change=9))
+
+
 DAMAGES: Final = (
+    _tombstone_of_an_event_that_is_there,
+    _tombstone_of_an_event_of_a_bucket_that_never_was,
+    _tombstone_of_a_bucket_that_is_there,
+    _tombstone_of_a_setting_that_was_not_set_since,
+    _tombstone_that_was_dropped,
+    _oldest_change_damaged,
+    _change_of_two_records,
+    _change_of_a_record_and_a_tombstone,
+    _record_without_a_change,
+    _index_says_another_least_change,
+    _index_says_another_greatest_change,
     _segment_without_index,
     _index_without_segment,
     _segments_swapped,
@@ -346,7 +408,7 @@ async def test_the_digest_says_what_is_stored_and_not_where(store: Store):
         lambda rows: put_record(rows, 13, stored(13, 1200, 10, "other")),
         lambda rows: rows.delete(layout.LOG, main_key(13)),
         lambda rows: rows.delete(layout.SETTINGS, b"theme"),
-        lambda rows: rows.put(layout.SETTINGS, b"theme", layout.with_checksum(b"theme", b"1")),
+        lambda rows: rows.put(layout.SETTINGS, b"theme", layout.encode_setting(b"theme", SettingRow(b"1", Change(60)))),
         lambda rows: rows.delete(layout.PRODUCERS, b"phone"),
         lambda rows: rows.put(layout.META, layout.NEXT_BUCKET_KEY, layout.with_checksum(layout.NEXT_BUCKET_KEY, b"9")),
     ]

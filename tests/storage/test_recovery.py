@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from awlog.log.columns import columns_of
 from awlog.log.segment_index import SegmentEntry, entry_of
-from awlog.log.write_set import ProducerRow, SegmentWrite, TailRow, WriteSet
+from awlog.log.write_set import ProducerRow, SegmentWrite, SettingRow, TailRow, WriteSet
 from awlog.model.bucket import BucketMeta
-from awlog.model.commands import Producer, SendHeartbeats
-from awlog.model.event import SEQ_MAX, BucketNumber, Event, Payload, Seq
+from awlog.model.commands import ChangeSetting, DeleteBucket, DeleteEvent, Producer, SendHeartbeats
+from awlog.model.event import SEQ_MAX, UNNUMBERED, BucketNumber, Change, Event, Payload, Seq, event_id
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.storage import layout
-from awlog.storage.check import check
 from awlog.storage.environment import Environment, create_if_new
 from awlog.storage.recovery import recover
 from awlog.storage.snapshot import Snapshot
@@ -60,7 +60,9 @@ def recovered_after(environment: Environment, *commits: WriteSet) -> WriteSet:
     writer = Writer(environment)
     for writes in commits:
         writer.commit(writes)
-    return recover(environment).writes
+    found = recover(environment).writes
+    assert found.next_change >= 1
+    return replace(found, next_change=UNNUMBERED)
 
 
 METAS = [
@@ -109,7 +111,9 @@ def test_records(environment: Environment):
 
 
 def entry(first_seq: int) -> SegmentEntry:
-    return SegmentEntry(Seq(first_seq), Seq(first_seq + 3), 2, Micros(-5), Micros(8), Micros(9), 4)
+    return SegmentEntry(
+        Seq(first_seq), Seq(first_seq + 3), 2, Micros(-5), Micros(8), Micros(9), Change(0), Change(0), 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,12 +140,12 @@ def test_index_entries_and_their_segments(environment: Environment, events: list
 @pytest.mark.parametrize("key", ["k", "k" * 127, "grün", "a b/c%"])
 @pytest.mark.parametrize("value", [b"0", b"null", b'""', b'"' + b"x" * 70_000 + b'"'], ids=len)
 def test_settings(environment: Environment, key: str, value: bytes):
-    writes = WriteSet(next_bucket_number=BucketNumber(1), settings={key: value})
+    writes = WriteSet(next_bucket_number=BucketNumber(1), settings={key: SettingRow(value, Change(3))})
     assert recovered_after(environment, writes) == writes
 
 
 def test_an_empty_store(environment: Environment):
-    assert recover(environment).writes == WriteSet(next_bucket_number=BucketNumber(1))
+    assert recover(environment).writes == WriteSet(next_bucket_number=BucketNumber(1), next_change=Change(1))
 
 
 def test_removed_rows_are_gone_and_their_neighbours_stay(environment: Environment):
@@ -151,7 +155,7 @@ def test_removed_rows_are_gone_and_their_neighbours_stay(environment: Environmen
         first.put_record(ONE, stored(seq))
         start = 100 * seq
         first.put_segment(ONE, SegmentWrite(entry(start), columns=columns_of([stored(start), stored(start + 3)])))
-    first.settings.update({"a": b"1", "b": b"2", "c": b"3"})
+    first.settings.update({key: SettingRow(b"1", Change(at)) for at, key in enumerate("abc", start=1)})
     second = WriteSet(settings={"b": None})
     second.drop_record(ONE, Seq(3))
     second.drop_segment(ONE, Seq(300))
@@ -268,15 +272,22 @@ async def test_a_start_goes_on_where_each_producer_was(store: Store):
     await store.close()
 
 
-async def test_a_store_from_before_there_were_producers_is_read_and_written(store: Store):
-    """Read-only it has none; a server that opens it makes the table."""
-    with tables(store.data_dir) as rows:
-        rows.drop(layout.PRODUCERS)
-    reading = Environment(store.data_dir, read_only=True)
-    assert recover(reading).writes.producers == {}
-    assert check(reading).problems == []
-    reading.close()
+async def test_a_start_goes_on_behind_the_greatest_change_number(store: Store):
+    """Wherever it stands: at the tail record, a setting, a bucket, or only at the tombstone of what is gone."""
     engine = await store.open()
-    await engine.submit_heartbeats(SendHeartbeats([None], Producer("phone", 1)))
-    assert (await store.restart()).last_sequence("phone") == 1
+    for command in (
+        beat("quiet", 55),
+        insert("main", event(1)),
+        ChangeSetting("theme", b"1"),
+        ChangeSetting("theme", None),
+        create("one more"),
+        DeleteEvent("main", event_id(BucketNumber(1), Seq(16))),
+        DeleteBucket("main"),
+    ):
+        await engine.submit(command)
+        before = engine.durable_state.next_change
+        engine = await store.restart()
+        assert engine.durable_state.next_change == before
+        engine = await store.crash()
+        assert engine.durable_state.next_change == before
     await store.close()

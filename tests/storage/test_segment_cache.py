@@ -6,17 +6,19 @@ from msgspec.structs import replace
 
 from awlog.log.columns import Columns, columns_of
 from awlog.log.segment_index import SegmentEntry
-from awlog.model.event import BucketNumber, Event, Payload, Seq
+from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import Micros
 from awlog.storage.segment_cache import SegmentCache
 
 BUCKET = BucketNumber(1)
 # Ten events with one payload of a hundred bytes: some 420 bytes.
-TEN_EVENTS_BYTES = 10 * 28 + 100 + 41
+TEN_EVENTS_BYTES = 10 * 36 + 100 + 41
 
 
 def entry(first_seq: int, revision: int = 1) -> SegmentEntry:
-    return SegmentEntry(Seq(first_seq), Seq(first_seq + 9), 10, Micros(0), Micros(9), Micros(9), revision)
+    return SegmentEntry(
+        Seq(first_seq), Seq(first_seq + 9), 10, Micros(0), Micros(9), Micros(9), Change(1), Change(10), revision
+    )
 
 
 def columns(first_seq: int, payload_bytes: int = 100) -> Columns:
