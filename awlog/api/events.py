@@ -19,7 +19,7 @@ from awlog.model.commands import DeleteEvent, InsertEvents, NewEvent
 from awlog.model.errors import BadRequest, NoSuchEvent, NotFound
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_query_timestamp
 
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
+INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
 # No bucket holds more events than this.
 _ALL: Final = 1 << 32
 _PAGE_EVENTS: Final = 1000
@@ -48,7 +48,7 @@ async def read_events(call: Call) -> web.StreamResponse:
     """The events that meet [start, end], cut to it, newest first; `limit` takes the first n."""
     if "cursor" in call.query or "page_size" in call.query:
         return await _read_page(call)
-    start_us, end_us = _range(call, "start"), _range(call, "end")
+    start_us, end_us = range_end(call, "start"), range_end(call, "end")
     count_max = _limit(call.query.get("limit"))
     fingerprint = call.engine.fingerprint(call.params["bucket_id"], start_us, end_us)
     headers = {}
@@ -81,7 +81,7 @@ async def _read_page(call: Call) -> web.StreamResponse:
     else:
         if "limit" in query:
             raise BadRequest("`limit` has no meaning for pages: leave it out")
-        page = call.engine.first_page(bucket_id, _range(call, "start"), _range(call, "end"))
+        page = call.engine.first_page(bucket_id, range_end(call, "start"), range_end(call, "end"))
     events, following = await call.engine.read_page(bucket_id, page, count_max=page_size)
     cursor = b"null" if following is None else b'"%b"' % cursor_of(number, following).encode()
     return await call.long_json(b'{"events":[%b],"next":%b}' % (events, cursor))
@@ -100,7 +100,7 @@ async def _as_list(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
 @described(Operation(int, query=_IN_RANGE))
 async def count_events(call: Call) -> web.StreamResponse:
     """How many events meet [start, end]."""
-    start_us, end_us = _range(call, "start", "starttime"), _range(call, "end", "endtime")
+    start_us, end_us = range_end(call, "start", "starttime"), range_end(call, "end", "endtime")
     return call.json(b"%d" % await call.engine.count(call.params["bucket_id"], start_us, end_us))
 
 
@@ -109,7 +109,7 @@ async def get_event(call: Call) -> web.StreamResponse:
     """One stored event, uncut."""
     bucket_id, text = call.params["bucket_id"], call.params["event_id"]
     call.engine.bucket(bucket_id)
-    if _INTEGER.fullmatch(text) is None:
+    if INTEGER.fullmatch(text) is None:
         raise NoSuchEvent(bucket_id, text)
     return call.json(await call.engine.event_json(bucket_id, int(text)))
 
@@ -118,7 +118,7 @@ async def get_event(call: Call) -> web.StreamResponse:
 async def delete_event(call: Call) -> web.StreamResponse:
     """Deletes one event; `{"success": false}` if there is none with this id."""
     text = call.params["event_id"]
-    if _INTEGER.fullmatch(text) is None:
+    if INTEGER.fullmatch(text) is None:
         raise NotFound("An event id is an integer")
     deleted = await call.engine.submit(DeleteEvent(call.params["bucket_id"], int(text)))
     return call.json(b'{"success":true}' if deleted else b'{"success":false}')
@@ -151,7 +151,7 @@ def _decode(raw: bytes) -> tuple[bool, list[NewEvent]]:
     return True, [wire.new_event(body, wire.PayloadCache())]
 
 
-def _range(call: Call, *names: str) -> Micros:
+def range_end(call: Call, *names: str) -> Micros:
     """The instant under the first name that is given; else the beginning or the end of all time."""
     for name in names:
         text = call.query.get(name)
@@ -167,7 +167,7 @@ def _limit(text: str | None) -> int | None:
     """None for all."""
     if text is None:
         return None
-    if _INTEGER.fullmatch(text) is None:
+    if INTEGER.fullmatch(text) is None:
         raise BadRequest("`limit` must be an integer; -1 means all")
     count_max = int(text)
     return count_max if 0 <= count_max < _ALL else None

@@ -1,4 +1,4 @@
-"""Everything outside `/api/`: the web UI's directory, custom pages, and a small page when there is no web UI."""
+"""Everything outside `/api/`: the web UI's directory, custom pages, and the built-in dashboard."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from urllib.parse import quote
 from aiohttp import web
 
 from awlog.api.call import Call
+from awlog.api.dashboard import FOLDER, serve_dashboard
 from awlog.api.wire import encode
 from awlog.model.errors import MethodNotAllowed, NotFound
 
 _INDEX: Final = "index.html"
 # A bundler's file names carry a hash of their content: such a file never changes.
 _HASHED: Final = re.compile(r"[.-][0-9A-Za-z_-]{8,}\.(js|css|woff2?|ttf|png|svg|jpg)$")
-_BUILT_IN_PAGE: Final = (
-    "<!doctype html><html lang=en><meta charset=utf-8><title>awlog</title>"
-    "<p>awlog is recording. Its API is described at <a href=/api/>/api/</a>."
-)
 # What a web UI is made of, so that it does not depend on the system's tables: a module script needs a JavaScript type.
 _CONTENT_TYPES: Final = {
     ".css": "text/css",
@@ -49,16 +46,18 @@ self.addEventListener('activate', (event) => event.waitUntil((async () => {
 
 
 async def serve_page(call: Call, path: str, segments: list[str]) -> web.StreamResponse:
-    """A file, the list of custom pages, or the small page. Raises NotFound, MethodNotAllowed."""
+    """A file, the list of custom pages, or the dashboard. Raises NotFound, MethodNotAllowed."""
     if call.request.method not in ("GET", "HEAD"):
         raise MethodNotAllowed(call.request.method, "GET, HEAD, OPTIONS")
     if segments[0] == "pages":
         return _custom_page(call, path, segments[1:])
+    if segments[0] == FOLDER:
+        return serve_dashboard(call, path, segments[1:])
     root = call.settings.webui_dir
     if root is not None:
         return _file(root, segments if segments != [""] else [_INDEX])
     if segments == [""]:
-        return web.Response(text=_BUILT_IN_PAGE, content_type="text/html", headers={"Cache-Control": "no-cache"})
+        return serve_dashboard(call, path, [])
     if segments == ["sw.js"]:
         return web.Response(text=_SERVICE_WORKER, content_type="text/javascript", headers={"Cache-Control": "no-cache"})
     raise NotFound("There is nothing at this path")

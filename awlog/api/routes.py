@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from awlog.api import buckets, events, heartbeat, info, openapi, query, settings, stream, transfer
+from awlog.api import buckets, events, heartbeat, info, openapi, query, settings, status, stream, transfer
 from awlog.api.call import Call
 from awlog.model.access import Access, Scope
 from awlog.model.errors import MethodNotAllowed, NotFound
@@ -75,6 +75,10 @@ ROUTES: Final = (
     Route("0/buckets/{bucket_id}/heartbeat", {"POST": Endpoint(heartbeat.heartbeat, APPEND)}),
     Route("0/buckets/{bucket_id}/heartbeats", {"POST": Endpoint(heartbeat.heartbeats, APPEND)}),
     Route("0/buckets/{bucket_id}/export", {"GET": Endpoint(transfer.export_bucket, READ)}),
+    Route("0/buckets/{bucket_id}/timeline", {"GET": Endpoint(status.get_timeline, READ)}),
+    Route("0/timeline", {"GET": Endpoint(status.get_timelines, READ, by_bucket=True)}),
+    Route("0/status", {"GET": Endpoint(status.get_status, READ, by_bucket=True)}),
+    Route("0/sizes", {"GET": Endpoint(status.get_sizes, READ, by_bucket=True)}),
     Route("0/heartbeats", {"POST": Endpoint(stream.post_heartbeats, APPEND)}),
     Route("0/stream", {"GET": Endpoint(stream.stream, APPEND)}),
     Route("0/query", {"POST": Endpoint(query.query, READ)}),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -76,6 +77,9 @@ class Committer:
         self._in_flight: Batch | None = None
         self._begin_scheduled = False
         self._settle_waiters: list[asyncio.Future[None]] = []
+        self.commit_count = 0
+        self.answered_count = 0
+        self.commit_s: float | None = None  # how long the newest commit took
         self._jobs: queue.SimpleQueue[WriteSet | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="awlog-committer", daemon=True)
         self._thread.start()
@@ -152,8 +156,10 @@ class Committer:
         """The thread. Broad except: whatever a commit raises must refuse its batch and not end the thread."""
         while (writes := self._jobs.get()) is not None:
             txn_id, error = 0, None
+            began_s = time.perf_counter()
             try:
                 txn_id = self._commit(writes)
+                self.commit_s = time.perf_counter() - began_s
             except BaseException as raised:  # noqa: BLE001
                 error = raised
             try:
@@ -175,6 +181,8 @@ class Committer:
         self._wake_settled()  # before the next commit begins: readers then run before it can settle
         self._begin()  # the disk works while the answers are written
         self._on_durable(done.writes, txn_id)
+        self.commit_count += 1
+        self.answered_count += len(done.waiting)
         for reply, outcome in done.waiting:
             _give(reply, outcome)
 

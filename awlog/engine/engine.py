@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
-from awlog.engine.reader_process import Opened, Part, ReadRequest
+from awlog.engine.reader_process import Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
+from awlog.engine.status import BucketStatus, ServerStatus, Statuses, room
 from awlog.engine.upkeep import Upkeep
 from awlog.log.apply import apply
 from awlog.log.columns import Columns, columns_of
@@ -54,6 +55,7 @@ from awlog.query.render import AnswerStarts, render_event, render_events
 from awlog.storage.environment import READERS_MAX, Environment
 from awlog.storage.recovery import recover
 from awlog.storage.segment_cache import SegmentCache
+from awlog.storage.sizes import record_bytes
 from awlog.storage.snapshot import Snapshot, open_snapshot
 from awlog.storage.writer import Writer
 
@@ -63,6 +65,10 @@ _log: Final = structlog.get_logger(part="engine")
 CACHE_BYTES: Final = 64 << 20
 # Events rendered in one turn of the loop: about 1.5 ms.
 _STEP_EVENTS: Final = 1024
+# Buckets whose status is told in one turn of the loop: 50 µs each when nothing is known of them.
+_STEP_BUCKETS: Final = 32
+# Segments whose size is asked for in one turn of the loop.
+_STEP_ENTRIES: Final = 500
 # A store that could not be read again after a failed write is tried at most this often.
 _RETRY_S: Final = 1.0
 # Streams that are open at one time. The other slots of LMDB's reader table are for writes that look into history, and
@@ -119,6 +125,10 @@ class Engine:
         self._may_read.set()
         self._snapshot_turns = asyncio.Semaphore(_SNAPSHOTS_MAX)
         self._import_turn = asyncio.Lock()
+        self._statuses = Statuses()
+        self._began_s = asyncio.get_running_loop().time()
+        self._committed_us: Micros | None = None
+        self._streamed_count = 0
         self._recover()
         self._readers = Readers(environment.data_dir, query_limits, environment.reap_readers)
         self._committer = Committer(
@@ -222,6 +232,7 @@ class Engine:
             if failure is not None:
                 return failure
             taken.add(more)
+        self._streamed_count += taken.end - command.begin
         return taken
 
     def last_sequence(self, producer_id: str) -> int:
@@ -280,6 +291,7 @@ class Engine:
     def _take_durable(self, writes: WriteSet, txn_id: int) -> None:
         self._durable.absorb(writes)
         self._durable_txn_id = txn_id
+        self._committed_us = self.clock()
         for number in writes.records:
             bucket = self._durable.numbered(number)
             if bucket is not None:
@@ -330,6 +342,52 @@ class Engine:
     def bucket(self, bucket_id: str) -> BucketView:
         """Raises NoSuchBucket."""
         return _view(self._durable.bucket(bucket_id))
+
+    async def bucket_statuses(self) -> list[BucketStatus]:
+        """Oldest first. O(buckets); gives way to others in between."""
+        statuses = []
+        for status in self._statuses.of_buckets(self._durable.buckets(), self.clock()):
+            statuses.append(status)
+            if len(statuses) % _STEP_BUCKETS == 0:
+                await asyncio.sleep(0)
+        return statuses
+
+    def status(self) -> ServerStatus:
+        """About the server itself."""
+        file_bytes, free_bytes = room(self._environment.data_dir)
+        return ServerStatus(
+            asyncio.get_running_loop().time() - self._began_s,
+            self._committer.answered_count + self._streamed_count,
+            self._committer.commit_count,
+            self._committed_us,
+            self._committer.commit_s,
+            self._broken is None,
+            file_bytes,
+            free_bytes,
+        )
+
+    async def sizes_bytes(self) -> dict[str, int]:
+        """By bucket id, the room that it takes on the disk. 2 µs a segment; gives way to others in between."""
+        sizes: dict[str, int] = {}
+        async with self._moment() as snapshot:
+            for bucket in self._durable.buckets():
+                sizes[bucket.meta.id] = record_bytes(bucket)
+                for at, entry in enumerate(list(bucket.index), 1):
+                    sizes[bucket.meta.id] += snapshot.segment_bytes(bucket, entry)
+                    if at % _STEP_ENTRIES == 0:
+                        await asyncio.sleep(0)
+                await asyncio.sleep(0)
+        return sizes
+
+    async def timeline(
+        self, bucket_ids: list[str] | None, start_us: Micros, end_us: Micros, *, bin_count: int, events_max: int
+    ) -> list[bytes]:
+        """A picture of each of these buckets, or of all: JSON, `{id: picture}` in parts. In a reader process.
+
+        Raises NoSuchBucket, DataDamaged, Unavailable.
+        """
+        request = TimelineRequest(bucket_ids, start_us, end_us, bin_count, events_max)
+        return await self._readers.timeline(request)
 
     def setting(self, key: str) -> bytes | None:
         """JSON text, None if it is not set."""
@@ -442,6 +500,12 @@ class Engine:
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[LoadSegment]:
         """A loader of segments as of the durable state at this moment, which the caller takes before it awaits."""
+        async with self._moment() as snapshot:
+            yield lambda number, entry: self._load(number, entry, snapshot)
+
+    @asynccontextmanager
+    async def _moment(self) -> AsyncIterator[Snapshot]:
+        """A snapshot of the durable state at this moment."""
         if self._is_broken():
             assert self._broken is not None
             raise self._broken
@@ -451,7 +515,7 @@ class Engine:
                 # A commit is visible to new snapshots shortly before it settles in memory.
                 while snapshot.txn_id() != self._durable_txn_id:
                     await self._committer.settled()
-                yield lambda number, entry: self._load(number, entry, snapshot)
+                yield snapshot
 
     def _load(self, number: BucketNumber, entry: SegmentEntry, snapshot: Snapshot) -> Columns:
         columns = self._cache.get(number, entry)

@@ -29,10 +29,12 @@ from awlog.model.times import TIME_MAX_US, Micros
 from awlog.query.budget import Limits
 from awlog.query.errors import QueryError, QueryLimitExceeded
 from awlog.query.explain import Recorder, StatementCost
+from awlog.query.label import Labels
 from awlog.query.payloads import Tables
 from awlog.query.program import check_period_count, parse, parse_period, run
 from awlog.query.render import render_events
 from awlog.query.syntax import Program
+from awlog.query.timeline import Bins, picture
 from awlog.storage.environment import Environment
 from awlog.storage.live_view import LiveView
 
@@ -66,6 +68,16 @@ class ReadRequest(Struct, frozen=True, tag="read"):
     end_us: Micros
     count_max: int | None
     with_ids: bool
+
+
+class TimelineRequest(Struct, frozen=True, tag="timeline"):
+    """Pictures of these buckets over a range; of all, oldest first, when there are no ids."""
+
+    bucket_ids: list[str] | None
+    start_us: Micros
+    end_us: Micros
+    bin_count: int
+    events_max: int
 
 
 class QueryRequest(Struct, frozen=True, tag="query"):
@@ -110,18 +122,22 @@ class Done(Struct, frozen=True, tag="done"):
 
 
 class Failed(Struct, frozen=True, tag="failed"):
-    """An error, by the name of its class; `line` and `column` only for errors of the query's text."""
+    """An error, by the name of its class; `line` and `column` only for errors of the query's text.
+
+    subject  the id of the bucket that there is not
+    """
 
     error: str
     message: str
     line: int | None = None
     column: int | None = None
+    subject: str | None = None
 
 
 Frame = Answer | Opened | Part | Done | Failed
 ENCODER: Final = msgspec.msgpack.Encoder()
 FRAMES: Final = msgspec.msgpack.Decoder(Frame)
-REQUESTS: Final = msgspec.msgpack.Decoder(QueryRequest | ReadRequest)
+REQUESTS: Final = msgspec.msgpack.Decoder(QueryRequest | ReadRequest | TimelineRequest)
 
 
 def main() -> None:
@@ -160,6 +176,7 @@ class _Reader:
         environment = Environment(Path(options.data_dir), read_only=True)
         self._view = LiveView(environment, options.cache_bytes, lambda columns: self._tables.current.taken(columns))
         self._answers = Answers()
+        self._labels = Labels()
         self._programs: OrderedDict[tuple[str, ...], Program] = OrderedDict()
         self._programs_chars = 0
 
@@ -176,15 +193,23 @@ class _Reader:
                 if time.monotonic() > until_s:
                     break
 
-    def frames(self, request: QueryRequest | ReadRequest) -> Iterator[Frame]:
+    def frames(self, request: QueryRequest | ReadRequest | TimelineRequest) -> Iterator[Frame]:
         """The answers of all periods, or the parts of a read, and then how it ended.
 
         Broad except: the process lives on, and says what failed.
         """
         try:
-            yield from self._answered(request) if isinstance(request, QueryRequest) else self._read(request)
+            match request:
+                case QueryRequest():
+                    yield from self._answered(request)
+                case ReadRequest():
+                    yield from self._read(request)
+                case TimelineRequest():
+                    yield from self._pictures(request)
         except QueryError as error:
             yield Failed(type(error).__name__, error.message, error.line, error.column)
+        except NoSuchBucket as error:
+            yield Failed(type(error).__name__, str(error), subject=error.bucket_id)
         except AwlogError as error:
             yield Failed(type(error).__name__, str(error))
         except MemoryError:
@@ -260,6 +285,23 @@ class _Reader:
                     for at in range(0, len(columns), _PART_EVENTS):
                         part = columns.take(slice(at, at + _PART_EVENTS)).clipped(request.start_us, request.end_us)
                         yield Part(number, render_events(part, number if request.with_ids else None))
+        yield Done(None)
+
+    def _pictures(self, request: TimelineRequest) -> Iterator[Frame]:
+        self._tables.for_next_run()
+        bins = Bins(request.start_us, request.end_us, request.bin_count)
+        with self._view.now() as store:
+            by_id = {bucket.id: bucket.number for bucket in store.buckets()}
+            opening = b"{"
+            for bucket_id in by_id if request.bucket_ids is None else request.bucket_ids:
+                number = by_id.get(bucket_id)
+                if number is None:
+                    raise NoSuchBucket(bucket_id)
+                parts = store.parts(number, request.start_us, request.end_us)
+                drawn = picture(parts, number, bins, self._labels, events_max=request.events_max)
+                yield Answer(b"%b%b:%b" % (opening, msgspec.json.encode(bucket_id), msgspec.json.encode(drawn)))
+                opening = b","
+        yield Answer(b"{}" if opening == b"{" else b"}")
         yield Done(None)
 
     def _parsed(self, lines: tuple[str, ...]) -> Program:

@@ -31,6 +31,7 @@ from awlog.engine.reader_process import (
     QueryRequest,
     ReaderOptions,
     ReadRequest,
+    TimelineRequest,
     out_of_time,
 )
 from awlog.model.errors import AwlogError, BadRequest, DataDamaged, NoSuchBucket, Unavailable
@@ -93,6 +94,13 @@ class Readers:
 
     async def query(self, lines: list[str], periods: list[str], *, name: str, explain: bool) -> QueryAnswer:
         """Raises QueryError, BadRequest, DataDamaged, and Unavailable if too many queries wait. Cancel it to end it."""
+        return await self._in_turn(QueryRequest(lines, periods, name, explain, self._limits.run_s_max))
+
+    async def timeline(self, request: TimelineRequest) -> list[bytes]:
+        """Parts of JSON. Raises as `query`, and NoSuchBucket."""
+        return (await self._in_turn(request)).parts
+
+    async def _in_turn(self, request: QueryRequest | TimelineRequest) -> QueryAnswer:
         if self._waiting_count >= _WAITING_MAX:
             raise Unavailable(f"{_WAITING_MAX} queries wait already; try again in a moment")
         self._waiting_count += 1
@@ -101,7 +109,6 @@ class Readers:
         finally:
             self._waiting_count -= 1
         try:
-            request = QueryRequest(lines, periods, name, explain, self._limits.run_s_max)
             return await self._ask(ENCODER.encode(request))
         finally:
             self._turns.release()
@@ -136,8 +143,6 @@ class Readers:
         finally:
             self._stream_count -= 1
         if isinstance(frame, Failed):
-            if frame.error == NoSuchBucket.__name__ and request.bucket_id is not None:
-                raise NoSuchBucket(request.bucket_id)
             raise _error_of(frame)
 
     async def _ask(self, request: bytes) -> QueryAnswer:
@@ -241,6 +246,8 @@ def _error_of(failed: Failed) -> AwlogError:
         return error
     if failed.error == BadRequest.__name__:
         return BadRequest(failed.message)
+    if failed.error == NoSuchBucket.__name__ and failed.subject is not None:
+        return NoSuchBucket(failed.subject)
     if failed.error == DataDamaged.__name__:
         return DataDamaged(failed.message.partition(" does not match")[0])
     _log.error("a query failed", error=failed.error or failed.message)

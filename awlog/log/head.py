@@ -76,6 +76,10 @@ class Head:
             if event.end_us >= start_us:
                 yield event
 
+    def count_from(self, start_us: int) -> int:
+        """How many records begin at this instant or later. O(log n)."""
+        return len(self._order) - self._order.bisect_left((Micros(start_us), -(1 << 63)))
+
     def youngest(self) -> Event | None:
         """The record with the greatest start, of equal ones the greatest seq. O(log n + equal starts)."""
         if not self._order:

@@ -25,7 +25,7 @@ def events_newest_first(
     if count_max == 0 or start_us > end_us:
         return iter(())
     parts: list[tuple[int, Callable[[], Columns]]] = []
-    recent = list(islice(_recent_newest_first(bucket, start_us, end_us), count_max))
+    recent = list(islice(recent_newest_first(bucket, start_us, end_us), count_max))
     if recent:
         parts.append((recent[0].start_us, lambda: columns_of(recent)))
     parts.extend(
@@ -100,7 +100,7 @@ def _loader(
     return lambda: load(number, entry).meeting(start_us, end_us)
 
 
-def _recent_newest_first(bucket: BucketState, start_us: Micros, end_us: Micros) -> Iterator[Event]:
+def recent_newest_first(bucket: BucketState, start_us: Micros, end_us: Micros) -> Iterator[Event]:
     """The tail record and the head. The tail record is younger than all of the head, but may share its start."""
     tail = bucket.tail
     if tail is not None and not (tail.start_us <= end_us and tail.end_us >= start_us):
@@ -121,7 +121,7 @@ def count_events(bucket: BucketState, start_us: Micros, end_us: Micros, load: Lo
     count = 0
     if start_us <= TIME_MIN_US and end_us >= TIME_MAX_US:
         return bucket.event_count()
-    count += sum(1 for _ in _recent_newest_first(bucket, start_us, end_us))
+    count += sum(1 for _ in recent_newest_first(bucket, start_us, end_us))
     for entry in bucket.index.meeting(start_us, end_us):
         if entry.min_start_us >= start_us and entry.max_start_us <= end_us:
             count += entry.count

@@ -61,13 +61,14 @@ class SegmentIndex:
     `longest_us` is at least the longest span of a segment, so that a read knows how far back to look.
     """
 
-    __slots__ = ("_by_seq", "_entries", "_longest_us", "_max_end_us")
+    __slots__ = ("_by_seq", "_entries", "_event_count", "_longest_us", "_max_end_us")
 
     def __init__(self) -> None:
         self._entries: SortedKeyList[SegmentEntry, tuple[int, int]] = SortedKeyList(key=_by_start)
         self._by_seq: dict[Seq, SegmentEntry] = {}
         self._longest_us = 0
         self._max_end_us: Micros | None = None
+        self._event_count = 0
 
     def __len__(self) -> int:
         return len(self._by_seq)
@@ -84,11 +85,14 @@ class SegmentIndex:
             self.remove(entry.first_seq)
         self._entries.add(entry)
         self._by_seq[entry.first_seq] = entry
+        self._event_count += entry.count
         self._longest_us = max(self._longest_us, entry.max_end_us - entry.min_start_us)
         self._max_end_us = entry.max_end_us if self._max_end_us is None else max(self._max_end_us, entry.max_end_us)
 
     def remove(self, first_seq: Seq) -> None:
-        self._entries.remove(self._by_seq.pop(first_seq))
+        entry = self._by_seq.pop(first_seq)
+        self._entries.remove(entry)
+        self._event_count -= entry.count
         self._max_end_us = max((entry.max_end_us for entry in self._entries), default=None)
 
     def meeting(self, start_us: int, end_us: int) -> list[SegmentEntry]:
@@ -109,4 +113,9 @@ class SegmentIndex:
         return self._max_end_us
 
     def event_count(self) -> int:
-        return sum(entry.count for entry in self._entries)
+        """O(1)."""
+        return self._event_count
+
+    def newest(self) -> SegmentEntry | None:
+        """The segment with the greatest least start."""
+        return self._entries[-1] if self._entries else None

@@ -8,13 +8,11 @@ at one place; what has a tombstone is gone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import lmdb
 from msgspec import Struct, field
 
 from awlog.log.invariants import BucketCheck, ChangesCheck, Digest
-from awlog.log.record import RECORD_HEADER_BYTES
 from awlog.log.state import BucketState, State
 from awlog.log.write_set import Tombstone, WriteSet
 from awlog.model.errors import AwlogError, DataDamaged
@@ -23,12 +21,11 @@ from awlog.storage import layout
 from awlog.storage.environment import Environment
 from awlog.storage.identity import read_identity
 from awlog.storage.recovery import read_all
+from awlog.storage.sizes import record_bytes, segment_bytes
 from awlog.storage.snapshot import Snapshot
 
 Progress = Callable[[int, int], None]
 """Told how many segments are done, of how many."""
-
-_PAGE_HEADER_BYTES: Final = 16
 
 
 class BucketSize(Struct):
@@ -151,16 +148,11 @@ def _digest_apart_from_buckets(writes: WriteSet, tombstones: dict[Change, Tombst
 
 
 def _size(txn: lmdb.Transaction, environment: Environment, bucket: BucketState) -> BucketSize:
-    page_bytes = int(environment.lmdb.stat()["psize"])
     segments = environment.databases[layout.SEGMENTS]
-    disk_bytes = 0
+    disk_bytes = record_bytes(bucket)
     for entry in bucket.index:
         sealed = txn.get(layout.seq_key(bucket.number, entry.first_seq), db=segments)
-        length = 0 if sealed is None else len(sealed)
-        disk_bytes += -(-(length + _PAGE_HEADER_BYTES) // page_bytes) * page_bytes + len(
-            layout.encode_entry(bucket.number, entry)
-        )
-    disk_bytes += _record_bytes(bucket)
+        disk_bytes += segment_bytes(bucket, entry, 0 if sealed is None else len(sealed), environment.page_bytes)
     events = bucket.event_count()
     return BucketSize(
         bucket.number,
@@ -171,12 +163,6 @@ def _size(txn: lmdb.Transaction, environment: Environment, bucket: BucketState) 
         disk_bytes,
         round(disk_bytes / events, 2) if events else 0.0,
     )
-
-
-def _record_bytes(bucket: BucketState) -> int:
-    """The tail record and the head, with their keys and LMDB's eight bytes for each."""
-    recent = [*bucket.head, *([] if bucket.tail is None else [bucket.tail])]
-    return sum(len(event.payload) + RECORD_HEADER_BYTES + 12 + 8 for event in recent)
 
 
 def _measure(txn: lmdb.Transaction, environment: Environment, report: Report) -> None:

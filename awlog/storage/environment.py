@@ -70,7 +70,7 @@ class Environment:
         except CannotStart:
             self.lmdb.close()
             raise
-        self._page_bytes = int(self.lmdb.stat()["psize"])
+        self.page_bytes = int(self.lmdb.stat()["psize"])
 
     def close(self) -> None:
         """Ends all transactions and closes. A write transaction must not be open in another thread."""
@@ -120,13 +120,13 @@ class Environment:
 
     def is_cut_short(self) -> bool:
         """Is the file shorter than the pages that were ever used? Free pages at its end may never have been written."""
-        used_bytes = (int(self.lmdb.info()["last_pgno"]) + 1) * self._page_bytes
+        used_bytes = (int(self.lmdb.info()["last_pgno"]) + 1) * self.page_bytes
         return (self.data_dir / DATA_FILE).stat().st_size < used_bytes
 
     def wants_growth(self) -> bool:
         """Is more than half of the map in use? About 1 µs."""
         info = self.lmdb.info()
-        return bool((info["last_pgno"] + 1) * self._page_bytes * 2 > info["map_size"])
+        return bool((info["last_pgno"] + 1) * self.page_bytes * 2 > info["map_size"])
 
     def grow(self) -> None:
         """Doubles the map. No transaction may be open in this process. Raises InsufficientStorage, Unavailable."""

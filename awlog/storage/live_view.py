@@ -13,8 +13,8 @@ from itertools import count
 import lmdb
 from msgspec import Struct
 
-from awlog.log.columns import Columns, joined
-from awlog.log.history import count_events, events_newest_first
+from awlog.log.columns import Columns, columns_of, joined
+from awlog.log.history import count_events, events_newest_first, recent_newest_first
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import BucketState
 from awlog.model.bucket import BucketMeta
@@ -152,6 +152,13 @@ class ViewAtOnce:
         bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
         parts = events_newest_first(bucket, start_us, end_us, None, self._load)
         return joined([self._view.take(part) for part in parts])
+
+    def parts(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> Iterator[Columns]:
+        """The events that meet [start_us, end_us], uncut, in no order; what is decoded is kept."""
+        bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
+        yield self._view.take(columns_of(list(recent_newest_first(bucket, start_us, end_us))))
+        for entry in bucket.index.meeting(start_us, end_us):
+            yield self._load(bucket_number, entry).meeting(start_us, end_us)
 
     def chunks(
         self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros, count_max: int | None

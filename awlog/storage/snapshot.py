@@ -10,12 +10,14 @@ import lmdb
 from awlog.log.columns import Columns
 from awlog.log.segment import decode_segment
 from awlog.log.segment_index import SegmentEntry, describes
+from awlog.log.state import BucketState
 from awlog.log.write_set import SettingRow, Tombstone
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import DataDamaged, Unavailable
 from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, Seq
 from awlog.storage import layout
 from awlog.storage.environment import Environment
+from awlog.storage.sizes import segment_bytes
 
 
 class Snapshot:
@@ -24,6 +26,7 @@ class Snapshot:
     def __init__(self, txn: lmdb.Transaction, environment: Environment) -> None:
         self._txn = txn
         self._databases = environment.databases
+        self._page_bytes = environment.page_bytes
 
     def close(self) -> None:
         """Lets go of the transaction: LMDB's slot for it is free when nobody holds the object any more."""
@@ -46,6 +49,12 @@ class Snapshot:
         if not describes(entry, columns):  # a segment in another's place
             raise DataDamaged(where)
         return columns
+
+    def segment_bytes(self, bucket: BucketState, entry: SegmentEntry) -> int:
+        """What a segment takes on the disk. 2 µs."""
+        key = layout.seq_key(bucket.number, entry.first_seq)
+        sealed = self._txn.get(key, db=self._databases[layout.SEGMENTS])
+        return segment_bytes(bucket, entry, 0 if sealed is None else len(sealed), self._page_bytes)
 
     def buckets(self) -> list[BucketMeta]:
         """All buckets, oldest first. About 3 µs each."""

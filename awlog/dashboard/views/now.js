@@ -1,0 +1,193 @@
+// Now: is it recording? Stopped watchers first, each bucket with what it holds at this moment.
+
+import { get, withQuery } from "../api.js";
+import { h, replace, setText, stored, svg } from "../dom.js";
+import { bytes, count, DAY_S, hours, moment, plural, rate, span } from "../format.js";
+import { follow, live, serverNow } from "../live.js";
+import { judge, STATES } from "../rhythm.js";
+
+const SPARK_BINS = 96;
+const SPARK_EVERY_MS = 60_000;
+const SPARK_HEIGHT = 28;
+
+export function open(place) {
+  const headline = h("h1", {}, "…");
+  const sentence = h("p", { class: "lede" }, "Asking the server what it records.");
+  const tiles = makeTiles();
+  const list = h("div", { class: "buckets" });
+  replace(place, h("section", { class: "hero", "aria-live": "off" }, headline, sentence), tiles.node, list);
+
+  const rows = new Map();
+  let days = {};
+  let stopped = false;
+
+  async function loadDays() {
+    const end = serverNow();
+    const start = new Date(end - DAY_S * 1000);
+    try {
+      days = (await get(withQuery("timeline", { start: start.toISOString(), end: end.toISOString(), bins: SPARK_BINS }))).buckets;
+    } catch {
+      return; // told by the state of the connection
+    }
+    for (const [id, row] of rows) row.showDay(days[id]);
+  }
+
+  function show() {
+    if (live.status === null) {
+      setText(headline, "Not reachable");
+      setText(sentence, "The server does not answer. This page tries again by itself.");
+      return;
+    }
+    const nowMs = serverNow().getTime();
+    const judged = live.status.buckets.map((bucket) => ({ bucket, ...judge(bucket, nowMs) }));
+    const [title, words] = live.lostAt === null ? told(judged) : ["Not reachable", "What is shown is the last that was heard of the server. This page tries again by itself."];
+    setText(headline, title);
+    setText(sentence, words);
+    place.dataset.state = live.lostAt === null ? overall(judged) : "lost";
+    tiles.show(live.status);
+    if (arrange(list, rows, judged)) for (const [id, row] of rows) row.showDay(days[id]);
+    for (const each of judged) rows.get(each.bucket.id).show(each);
+  }
+
+  const unfollow = follow(show);
+  const timer = setInterval(loadDays, SPARK_EVERY_MS);
+  loadDays();
+  return () => {
+    stopped = true;
+    unfollow();
+    clearInterval(timer);
+    return stopped;
+  };
+}
+
+function overall(judged) {
+  const states = new Set(judged.map((each) => each.state));
+  if (states.has("stopped")) return "stopped";
+  if (states.has("late")) return "late";
+  return states.has("recording") ? "recording" : "idle";
+}
+
+/** The answer to "is it recording?" in two sentences. */
+function told(judged) {
+  const of = (state) => judged.filter((each) => each.state === state);
+  const recording = of("recording");
+  const late = of("late");
+  const halted = of("stopped");
+  if (judged.length === 0) return ["Nothing yet", "There is no bucket. Start a watcher, or import an export on the page “Buckets”."];
+  const newest = Math.min(...judged.filter((each) => each.sinceMs !== null).map((each) => each.ageS));
+  const active = judged.length - of("past").length - of("empty").length;
+  const latest = Number.isFinite(newest) ? ` The newest event ended ${span(newest)} ago.` : "";
+  if (halted.length) return [recording.length ? `${plural(halted.length, "watcher has stopped", "watchers have stopped")}` : "Not recording", `${recording.length} of ${plural(active, "watcher")} ${recording.length === 1 ? "is" : "are"} recording.${latest}`];
+  if (late.length) return ["Recording, partly late", `${plural(late.length, "watcher is", "watchers are")} silent for longer than usual.${latest}`];
+  if (recording.length) return ["Recording", `${active === 1 ? "The one watcher" : `All ${active} watchers`} that ${active === 1 ? "was" : "were"} active lately ${active === 1 ? "is" : "are"} heard of as often as usual.${latest}`];
+  return ["Quiet", `Nothing was recorded in the last two weeks.${latest}`];
+}
+
+function makeTiles() {
+  const tile = (name) => {
+    const value = h("dd", { class: "figure" }, "–");
+    const note = h("dd", { class: "note" });
+    return { name, value, note, node: h("div", {}, h("dt", {}, name), value, note) };
+  };
+  const writes = tile("Writes per second");
+  const chart = svg("svg", { class: "pulse", viewBox: "0 0 90 20", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("path", { d: "" }));
+  writes.node.append(h("dd", { class: "chart" }, chart));
+  const durable = tile("On the disk");
+  const events = tile("Events");
+  const disk = tile("Room taken");
+  const uptime = tile("Running for");
+  const all = [writes, durable, events, disk, uptime];
+  return {
+    node: h("dl", { class: "tiles" }, all.map((each) => each.node)),
+    show(status) {
+      const nowMs = serverNow().getTime();
+      setText(writes.value, live.rates.length ? rate(live.rates.at(-1)) : "–");
+      setText(writes.note, live.rates.length ? `peak ${rate(live.peak)} since this page was opened` : "measuring");
+      drawRates(chart.firstChild);
+      const { commits } = status;
+      setText(durable.value, commits.at === null ? "all" : `${span((nowMs - Date.parse(commits.at)) / 1000)} ago`);
+      durable.node.dataset.state = commits.is_writable ? "good" : "bad";
+      setText(durable.note, !commits.is_writable ? "the disk refuses writes" : commits.at === null ? "nothing written since the start" : `last sync took ${(commits.seconds * 1000).toFixed(1)} ms; ${count(commits.count)} in all`);
+      setText(events.value, count(status.events));
+      setText(events.note, `in ${plural(status.buckets.length, "bucket")}`);
+      setText(disk.value, bytes(status.disk.file_bytes));
+      setText(disk.note, `${bytes(status.disk.free_bytes)} free`);
+      setText(uptime.value, span(status.uptime));
+      setText(uptime.note, `since ${moment(new Date(nowMs - status.uptime * 1000), new Date(nowMs))}`);
+    },
+  };
+}
+
+function drawRates(path) {
+  const top = Math.max(1, ...live.rates);
+  const first = 90 - live.rates.length;
+  path.setAttribute("d", live.rates.map((value, at) => `M${first + at} 20v${-Math.max(value > 0 ? 1 : 0, (value / top) * 20)}h.7V20z`).join(""));
+}
+
+/** Puts the rows under the headings of their states; true if any row is new or moved. */
+function arrange(list, rows, judged) {
+  const wanted = judged.slice().sort((a, b) => STATES[a.state].order - STATES[b.state].order);
+  const key = wanted.map((each) => `${each.state} ${each.bucket.id}`).join("\n");
+  if (list.dataset.key === key) return false;
+  list.dataset.key = key;
+  const focused = document.activeElement?.closest?.("[data-bucket]")?.dataset.bucket;
+  for (const id of rows.keys()) if (!judged.some((each) => each.bucket.id === id)) rows.delete(id);
+  const groups = [];
+  for (const state of Object.keys(STATES).sort((a, b) => STATES[a].order - STATES[b].order)) {
+    const members = wanted.filter((each) => each.state === state);
+    if (!members.length) continue;
+    groups.push(h("section", { class: "group", dataset: { state } },
+      h("h2", {}, STATES[state].words, h("span", { class: "tally" }, count(members.length))),
+      h("ul", {}, members.map(({ bucket }) => {
+        if (!rows.has(bucket.id)) rows.set(bucket.id, makeRow(bucket));
+        return rows.get(bucket.id).node;
+      }))));
+  }
+  replace(list, groups);
+  if (focused !== undefined) rows.get(focused)?.node.querySelector("a").focus();
+  return true;
+}
+
+function makeRow(bucket) {
+  const name = stored("", { class: "value-name" });
+  const detail = stored("", { class: "value-detail" });
+  const age = h("span", { class: "age" });
+  const perMinute = h("span", { class: "per-minute" });
+  const day = h("span", { class: "day" });
+  const node = h("li", { dataset: { bucket: bucket.id } },
+    h("a", { href: `#/timeline?${new URLSearchParams({ bucket: bucket.id })}`, class: "bucket-id" }, h("span", { class: "lamp", "aria-hidden": "true" }), stored(bucket.id)),
+    stored([bucket.type, bucket.hostname].filter(Boolean).join(" · "), { class: "origin" }),
+    h("span", { class: "value" }, name, detail), age, perMinute, day);
+  return {
+    node,
+    show({ bucket: current, state, ageS, sinceMs }) {
+      node.dataset.state = state;
+      setText(name, current.tail?.name ?? "no events");
+      setText(detail, current.tail?.detail ?? "");
+      const since = sinceMs === null ? "" : moment(new Date(sinceMs), serverNow());
+      setText(age, state === "empty" ? "" : state === "stopped" || state === "past" ? `since ${since} (${span(ageS)})` : `${span(ageS)} ago`);
+      setText(perMinute, state === "empty" || state === "past" ? "" : `${rate(current.events_per_minute)}/min`);
+    },
+    showDay(picture) {
+      if (picture !== undefined) replace(day, drawDay(picture));
+    },
+  };
+}
+
+/** 24 hours: how much of each quarter was covered; where nothing was, the line is bare. */
+function drawDay(picture) {
+  const covered = picture.bins?.covered_s ?? [];
+  const counts = picture.bins?.count ?? [];
+  const binS = DAY_S / SPARK_BINS;
+  let d = "";
+  let sum = 0;
+  covered.forEach((seconds, at) => {
+    sum += seconds;
+    if (!seconds && !counts[at]) return;
+    const height = Math.max(3, Math.min(1, seconds / binS) * (SPARK_HEIGHT - 2));
+    d += `M${at} ${SPARK_HEIGHT - 1}v${-height.toFixed(1)}h1V${SPARK_HEIGHT - 1}z`;
+  });
+  const says = picture.events ? `last 24 hours: ${plural(picture.events, "event")}, ${hours(sum)} hours covered` : "last 24 hours: nothing";
+  return svg("svg", { class: "spark", viewBox: `0 0 ${SPARK_BINS} ${SPARK_HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": says },
+    svg("path", { class: "ground", d: `M0 ${SPARK_HEIGHT - 0.5}H${SPARK_BINS}` }), svg("path", { class: "covered", d }));
+}

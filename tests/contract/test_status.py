@@ -1,0 +1,108 @@
+"""`/status`, `/sizes` and the timelines: what the dashboard shows, for everybody."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.wire import Api
+
+DAY = "start=2024-05-01T00:00:00Z&end=2024-05-02T00:00:00Z"
+
+
+def event(clock: str, duration_s: float, **data: object) -> dict[str, object]:
+    return {"timestamp": f"2024-05-01T{clock}+00:00", "duration": duration_s, "data": data}
+
+
+def test_status_has_each_buckets_tail_record_and_rhythm(api: Api, bucket: str) -> None:
+    """Nine in ten gaps between events are no longer than the usual silence."""
+    minutes = [event(f"10:{at:02}:00", 50, app="Code", title=f"file {at}") for at in range(30)]
+    stored = api.post(f"/buckets/{bucket}/events", minutes)
+    status = api.get("/status")
+    found = next(each for each in status["buckets"] if each["id"] == bucket)
+    assert found["events"] == 30
+    assert found["start"] == "2024-05-01T10:00:00+00:00"
+    assert found["usual_silence"] == 10.0
+    assert found["tail"] == {
+        "id": stored[-1]["id"],
+        "timestamp": "2024-05-01T10:29:00+00:00",
+        "duration": 50.0,
+        "name": "Code",
+        "detail": "file 29",
+    }
+
+
+def test_status_follows_edits_and_deletions(api: Api, bucket: str) -> None:
+    """Also where the tail record keeps its place and gets other data."""
+
+    def shown() -> tuple[int, str | None]:
+        found = next(each for each in api.get("/status")["buckets"] if each["id"] == bucket)
+        return found["events"], found["tail"] and found["tail"]["name"]
+
+    assert shown() == (0, None)
+    stored = api.post(f"/buckets/{bucket}/events", event("10:00:00", 5, status="afk"))
+    assert shown() == (1, "afk")
+    api.post(f"/buckets/{bucket}/events", {**stored, "data": {"status": "not-afk"}})
+    assert shown() == (1, "not-afk")
+    api.ok("DELETE", f"/buckets/{bucket}/events/{stored['id']}")
+    assert shown() == (0, None)
+
+
+def test_status_tells_of_commits_and_the_disk(api: Api, bucket: str) -> None:
+    """Each write that is answered counts once."""
+    before = api.get("/status")
+    for second in range(3):
+        api.post(f"/buckets/{bucket}/heartbeat?pulsetime=1", event(f"10:00:0{second}", 0, a=1))
+    after = api.get("/status")
+    assert after["acknowledged"] - before["acknowledged"] == 3
+    assert after["commits"]["is_writable"] is True
+    assert after["commits"]["count"] > before["commits"]["count"]
+    assert after["commits"]["seconds"] > 0
+    assert after["commits"]["at"] <= after["now"]
+    assert after["disk"]["file_bytes"] > 0
+
+
+def test_a_timeline_of_few_events_has_each_of_them(api: Api, bucket: str) -> None:
+    stored = api.post(f"/buckets/{bucket}/events", [event("10:00:00", 60, app="A"), event("11:00:00", 0, app="B")])
+    assert api.get(f"/buckets/{bucket}/timeline?{DAY}")["buckets"][bucket] == {
+        "events": 2,
+        "names": ["A", "B"],
+        "bars": {
+            "id": [each["id"] for each in stored],
+            "offset_s": [36000.0, 39600.0],
+            "duration_s": [60.0, 0.0],
+            "name": [0, 1],
+        },
+    }
+
+
+def test_the_timeline_of_all_has_bins(api: Api, bucket: str, other: str) -> None:
+    """Of a day in four parts: what was covered, how many events began, and which name filled most of it."""
+    events = [event("05:00:00", 7200, app="A"), event("08:00:00", 60, app="A"), event("09:00:00", 90, app="B")]
+    api.post(f"/buckets/{bucket}/events", events)
+    answer = api.get(f"/timeline?{DAY}&bins=4")
+    assert answer["bin_count"] == 4
+    assert answer["buckets"][other] == {"events": 0, "names": []}
+    assert answer["buckets"][bucket] == {
+        "events": 3,
+        "names": ["A"],
+        "bins": {"covered_s": [3600.0, 3750.0, 0.0, 0.0], "count": [1, 2, 0, 0], "name": [0, 0, -1, -1]},
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "start=2024-05-01", f"{DAY}&bins=0", f"{DAY}&bins=2001", f"{DAY}&bins=x", "start=2024-05-02&end=2024-05-01"],
+)
+def test_a_timeline_needs_a_range_and_a_number_of_bins(api: Api, bucket: str, query: str) -> None:
+    api.refused("GET", f"/buckets/{bucket}/timeline?{query}", word="BadRequest")
+    api.refused("GET", f"/timeline?{query}", word="BadRequest")
+
+
+def test_a_timeline_of_no_bucket_is_404(api: Api, name: str) -> None:
+    api.refused("GET", f"/buckets/{name}/timeline?{DAY}", status=404, word="NoSuchBucket")
+
+
+def test_sizes_grow_with_what_is_stored(api: Api, bucket: str) -> None:
+    assert api.get("/sizes")[bucket] == 0
+    api.post(f"/buckets/{bucket}/events", [event("10:00:00", 1, text="x" * 1000)])
+    assert 1000 < api.get("/sizes")[bucket] < 1200
