@@ -63,13 +63,7 @@ class Snapshot:
 
     def settings(self) -> dict[str, bytes]:
         """JSON texts by key. Raises DataDamaged."""
-        cursor = self._txn.cursor(self._databases[layout.SETTINGS])
-        return {
-            bytes(key).decode(): layout.without_checksum(
-                bytes(key), bytes(value), f"The setting {bytes(key).decode()!r}"
-            )
-            for key, value in cursor
-        }
+        return {key: row.value for key, row in self.setting_rows()}
 
     def tail_row(self, number: BucketNumber) -> bytes:
         """The encoded row of `tails`: what changes with everything that happens to a bucket. Raises DataDamaged."""
@@ -105,8 +99,8 @@ class Snapshot:
         stored = self._txn.get(layout.OLDEST_CHANGE_KEY, db=self._databases[layout.META])
         return UNNUMBERED if stored is None else layout.decode_oldest_change(bytes(stored))
 
-    def settings(self) -> Iterator[tuple[str, SettingRow]]:
-        """All settings, by key. Raises DataDamaged."""
+    def setting_rows(self) -> Iterator[tuple[str, SettingRow]]:
+        """All settings, by key, each with its change. Raises DataDamaged."""
         for key, value in self._txn.cursor(self._databases[layout.SETTINGS]):
             yield bytes(key).decode(), layout.decode_setting(bytes(key), bytes(value))
 
