@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from awlog.api import buckets, events, heartbeat, info, openapi, query, settings, status, stream, transfer
+from awlog.api import buckets, care, events, heartbeat, info, openapi, query, settings, status, stream, transfer
 from awlog.api.call import Call
 from awlog.model.access import Access, Scope
 from awlog.model.errors import MethodNotAllowed, NotFound
@@ -95,6 +95,7 @@ ROUTES: Final = (
     }),
     Route("0/openapi.json", {"GET": Endpoint(openapi.get_openapi, None)}),
     Route("0/log", {"GET": Endpoint(info.get_log, ADMIN)}),
+    Route("0/admin/backup", {"POST": Endpoint(care.back_up, ADMIN)}),
 )  # fmt: skip
 
 

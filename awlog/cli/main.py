@@ -7,15 +7,17 @@ import sys
 import click
 
 from awlog import __version__
+from awlog.cli.backup import backup
 from awlog.cli.config import config
 from awlog.cli.import_ import import_
 from awlog.cli.openapi import openapi
 from awlog.cli.paths import paths
 from awlog.cli.query import query
+from awlog.cli.restore import restore
 from awlog.cli.serve import serve
 from awlog.cli.stats import stats
 from awlog.cli.verify import verify
-from awlog.model.errors import AwlogError, Refused
+from awlog.model.errors import AwlogError, CannotStart, Refused
 
 REFUSED_STATUS = 1
 CANNOT_START_STATUS = 3
@@ -39,17 +41,17 @@ def awlog() -> None:
     """
 
 
-for _command in (serve, paths, config, query, verify, stats, openapi, import_):
+for _command in (serve, paths, config, query, verify, stats, openapi, import_, backup, restore):
     awlog.add_command(_command)
 
 
 def main() -> None:
-    """Runs the command line. Exit status 1: refused, a query that is wrong for example; 2: wrong usage; 3: cannot start."""
+    """Runs the command line. Exit status 1: refused, a query that is wrong for example; 2: wrong usage; 3: not done."""
     try:
         awlog(prog_name="awlog")
     except Refused as error:
         click.echo(f"awlog: {error}", err=True)
         sys.exit(REFUSED_STATUS)
     except AwlogError as error:
-        click.echo(f"awlog cannot start: {error}", err=True)
+        click.echo(f"{'awlog cannot start' if isinstance(error, CannotStart) else 'awlog'}: {error}", err=True)
         sys.exit(CANNOT_START_STATUS)

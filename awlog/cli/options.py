@@ -12,6 +12,7 @@ import platformdirs
 from msgspec import Struct
 
 from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX
+from awlog.engine.backups import BACKUP_INTERVAL_S, BACKUP_KEEP
 from awlog.engine.engine import CACHE_BYTES
 from awlog.engine.readers import QueryLimits
 
@@ -44,6 +45,9 @@ class ServerConfig(Struct, frozen=True):
     max_query_nesting: int
     max_query_periods: int
     fast_lane: bool
+    backup_dir: Path | None
+    backup_interval_s: float
+    backup_keep: int
 
 
 # What may stand in the file, whichever command reads it.
@@ -274,6 +278,28 @@ def server_options(command: _F) -> _F:
             show_default=True,
             envvar="AWLOG_FAST_LANE",
             help="Answer plain heartbeats in front of the HTTP library; the answers are the same.",
+        ),
+        click.option(
+            "--backup-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            envvar="AWLOG_BACKUP_DIR",
+            help="Where the server puts its backups; without it, it makes none.",
+        ),
+        click.option(
+            "--backup-interval-s",
+            type=_Seconds(0),
+            default=BACKUP_INTERVAL_S,
+            show_default=True,
+            envvar="AWLOG_BACKUP_INTERVAL_S",
+            help="Seconds from one backup to the next; 0: only when asked.",
+        ),
+        click.option(
+            "--backup-keep",
+            type=click.IntRange(1),
+            default=BACKUP_KEEP,
+            show_default=True,
+            envvar="AWLOG_BACKUP_KEEP",
+            help="How many of the server's own backups are kept.",
         ),
     ]
     for option in reversed(options):

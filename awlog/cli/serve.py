@@ -30,6 +30,7 @@ from awlog.api.in_progress import InProgress
 from awlog.api.recognise import HeaderBlocks
 from awlog.cli.local_socket import listen_locally, stop_listening_locally
 from awlog.cli.options import ServerConfig, server_config, server_options
+from awlog.engine.backups import BackupPlan
 from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
 from awlog.model.errors import CannotStart, DataDamaged
@@ -108,7 +109,12 @@ async def _serve(
         nesting_max=config.max_query_nesting,
         periods_max=config.max_query_periods,
     )
-    engine = Engine(environment, cache_bytes=config.cache_bytes, query_limits=query_limits)
+    engine = Engine(
+        environment,
+        cache_bytes=config.cache_bytes,
+        query_limits=query_limits,
+        backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
+    )
     # What was loaded stays for ever: the collector need not walk over it again and again.
     gc.collect()
     gc.freeze()

@@ -16,6 +16,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from awlog.engine.backups import BackupPlan, Backups
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.reader_process import Opened, Part, ReadRequest, TimelineRequest
@@ -80,6 +81,7 @@ _LONG_READ_EVENTS: Final = 20_000
 _FILTERED_HERE_MAX: Final = 200
 _GROW_POLL_S: Final = 0.005
 _QUERY_LIMITS: Final = QueryLimits()
+_NO_BACKUPS: Final = BackupPlan()
 
 
 class BucketView(Struct, frozen=True):
@@ -107,6 +109,7 @@ class Engine:
         clock: Clock = system_clock,
         cache_bytes: int = CACHE_BYTES,
         query_limits: QueryLimits = _QUERY_LIMITS,
+        backup_plan: BackupPlan = _NO_BACKUPS,
         open_writer: Callable[[Environment], Writer] = Writer,
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
@@ -139,11 +142,13 @@ class Engine:
             before_commit=self._grow_in_time,
         )
         self._upkeep = Upkeep(self._seal_oldest)
+        self.backups = Backups(environment.data_dir, backup_plan, clock)
         for bucket in self._durable.buckets():
             self._upkeep.note(bucket.number, bucket.head)
 
     async def close(self) -> None:
         """Commits what is open, marks the store clean, ends the thread. The environment stays the caller's."""
+        await self.backups.close()
         await self._readers.close()
         await self._upkeep.close()
         await self._committer.close()

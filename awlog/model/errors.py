@@ -101,6 +101,10 @@ class CannotStart(Damaged):
     """The store cannot be opened. The text says the cause, what is whole, and the command to run; exit status 3."""
 
 
+class NotDone(Damaged):
+    """A command could not do its work on a store; the text says the cause and what to do. Exit status 3."""
+
+
 class FormatTooNew(CannotStart):
     def __init__(self, found: int, known: int) -> None:
         super().__init__(

@@ -29,6 +29,8 @@ MAP_BYTES: Final = 1 << 28 if sys.platform == "win32" else 1 << 32
 _META_PAGES: Final = 2
 _META_MAGIC: Final = b"\xde\xc0\xef\xbe"
 READERS_MAX: Final = 512
+# More than there are: a newer awlog may have added some, which are kept.
+TABLES_MAX: Final = 32
 
 
 class Environment:
@@ -52,7 +54,7 @@ class Environment:
             self.lmdb = lmdb.open(
                 str(self.data_dir),
                 map_size=max(self._map_bytes, 2 * size_bytes),
-                max_dbs=16,
+                max_dbs=TABLES_MAX,
                 max_readers=READERS_MAX,
                 mode=0o600,
                 readonly=self._read_only,
@@ -185,7 +187,7 @@ def create_if_new(data_dir: Path, *, map_bytes: int = MAP_BYTES) -> Identity:
 
 def _create(data_dir: Path, map_bytes: int) -> str:
     """Makes the store in one transaction, if it is not there; gives the device's id."""
-    environment = lmdb.open(str(data_dir), map_size=map_bytes, max_dbs=16, mode=0o600)
+    environment = lmdb.open(str(data_dir), map_size=map_bytes, max_dbs=TABLES_MAX, mode=0o600)
     try:
         if environment.stat()["entries"]:
             check_format(environment, data_dir)
@@ -195,7 +197,7 @@ def _create(data_dir: Path, map_bytes: int) -> str:
             meta = databases[layout.META]
             stored = txn.get(layout.DEVICE_KEY, db=meta)
             if stored is not None:
-                return layout.without_checksum(layout.DEVICE_KEY, bytes(stored), "The device's id").decode()
+                return _decode_device_id(bytes(stored))
             device_id = new_device_id()
             txn.put(layout.DEVICE_KEY, layout.with_checksum(layout.DEVICE_KEY, device_id.encode()), db=meta)
             txn.put(layout.NEXT_BUCKET_KEY, layout.with_checksum(layout.NEXT_BUCKET_KEY, b"1"), db=meta)
@@ -204,6 +206,17 @@ def _create(data_dir: Path, map_bytes: int) -> str:
             return device_id
     finally:
         environment.close()
+
+
+def device_id_of(environment: lmdb.Environment) -> str:
+    """Raises DataDamaged."""
+    with environment.begin() as txn:
+        meta = environment.open_db(layout.META, txn=txn, create=False)
+        return _decode_device_id(bytes(txn.get(layout.DEVICE_KEY, b"", db=meta)))
+
+
+def _decode_device_id(stored: bytes) -> str:
+    return layout.without_checksum(layout.DEVICE_KEY, stored, "The device's id").decode()
 
 
 def check_format(environment: lmdb.Environment, data_dir: Path) -> None:

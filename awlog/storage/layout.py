@@ -36,6 +36,7 @@ NEXT_BUCKET_KEY: Final = b"next_bucket_number"
 CLEAN_KEY: Final = b"clean"
 # Tombstones up to this change were dropped; absent while all are kept.
 OLDEST_CHANGE_KEY: Final = b"oldest_change"
+BACKUP_KEY: Final = b"backup"
 
 _BUCKET_KEY: Final = struct.Struct(">I")
 _SEQ_KEY: Final = struct.Struct(">IQ")

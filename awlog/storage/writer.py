@@ -6,9 +6,6 @@ the tail record has a table of its own and is not in `log`.
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +18,10 @@ from awlog.model.errors import Busy, InsufficientStorage, Unavailable
 from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.storage import layout
 from awlog.storage.environment import Environment
+from awlog.storage.room import is_full
 
-# On a full disk LMDB's commit fails as EIO as often as with ENOSPC; less free space than this is taken for the cause.
-_FULL_BELOW_BYTES: Final = 1 << 20
 # Tombstones kept: some 40 MB. A follower that was away for more deletions than these begins with a snapshot.
 TOMBSTONES_MAX: Final = 1_000_000
-_FULL_TEXTS: Final = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class MapFull(Exception):
@@ -70,11 +65,7 @@ class Writer:
 
 
 def _busy(error: lmdb.Error, data_dir: Path) -> Busy:
-    try:
-        full = shutil.disk_usage(data_dir).free < _FULL_BELOW_BYTES
-    except OSError:
-        full = False
-    if full or any(text in str(error) for text in _FULL_TEXTS):
+    if is_full(error, data_dir):
         return InsufficientStorage(
             "The disk is full: nothing of this write was kept, reads go on. Make room and retry."
         )

@@ -48,6 +48,15 @@ SETTINGS = [
     simple("max_query_bytes", "10", "11", "12", str(1 << 20)),
     simple("max_query_nesting", "10", "11", "12", "100"),
     simple("max_query_periods", "10", "11", "12", "10000"),
+    simple("backup_dir", "/one", "/two", "/three", "None"),
+    simple("backup_keep", "1", "2", "3", "7"),
+    Setting(
+        "backup_interval_s",
+        ("--backup-interval-s", "0"),
+        ("AWLOG_BACKUP_INTERVAL_S", "3600"),
+        "backup_interval_s = 60",
+        {"flag": "0.0", "environment": "3600.0", "file": "60.0", "default": "86400.0"},
+    ),
     Setting(
         "max_query_s",
         ("--max-query-s", "0.5"),

@@ -32,6 +32,7 @@ ROUTES: dict[str, set[str]] = {
     "/settings/{b}": READ | {"POST", "DELETE"},
     "/log": READ,
     "/openapi.json": READ,
+    "/admin/backup": {"POST"},
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"]
 

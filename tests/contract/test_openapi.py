@@ -25,7 +25,9 @@ _ORDER = ("put", "post", "get", "delete")
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server outside testing mode, empty, for the examples alone: the first id in it is the one they name."""
-    with Server(tmp_path_factory.mktemp("openapi") / "data", testing=False) as running:
+    folder = tmp_path_factory.mktemp("openapi")
+    flags = ("--backup-dir", str(folder / "backups"), "--backup-interval-s", "0")
+    with Server(folder / "data", *flags, testing=False) as running:
         yield running
 
 

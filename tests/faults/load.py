@@ -408,16 +408,7 @@ class Writer:
         assert self.log is not None
         before = Writer(self.name, 0, shared, ids, big=self.big is not None)
         for sent in self.log[:count]:
-            operation, answer = sent.operation, sent.answer
-            if operation is not None and answer is not None and answer.status not in (503, 507):
-                if isinstance(operation, SharedBeat):
-                    shared.beats_sent[operation.beat] += 1
-                before.happen(operation, answer)
-                before.acknowledged += 1
-            if sent.learned:
-                before.accept(
-                    World(before.world.buckets | {n: b.copy() for n, b in sent.learned.items()}, before.world.settings)
-                )
+            before.replay(sent)
         if count < len(self.log):
             before.undecided = self.log[count].operation
         elif count == len(self.log):
@@ -425,6 +416,17 @@ class Writer:
         if isinstance(before.undecided, SharedBeat):
             shared.beats_sent[before.undecided.beat] += 1
         return before
+
+    def replay(self, sent: Sent) -> None:
+        """Takes in what was sent and answered once more."""
+        operation, answer = sent.operation, sent.answer
+        if operation is not None and answer is not None and answer.status not in (503, 507):
+            if isinstance(operation, SharedBeat):
+                self.shared.beats_sent[operation.beat] += 1
+            self.happen(operation, answer)
+            self.acknowledged += 1
+        if sent.learned:
+            self.accept(World(self.world.buckets | {n: b.copy() for n, b in sent.learned.items()}, self.world.settings))
 
     # Looking at what became of it
 
@@ -575,10 +577,10 @@ class Load:
         """The whole state of the server against the whole model. Raises AssertionError where they differ."""
         connection = Connection(server.host, server.port)
         connection.connect()
-        listed, settings = connection.get("/buckets/"), connection.get("/settings")
+        listed = connection.get("/buckets/")
         names = {name for writer in self.writers for name in (*writer.small, writer.big)}
         assert listed.keys() - names <= {SHARED_INSERTS, SHARED_BEATS}, f"buckets that nobody made: {listed.keys()}"
-        outcomes = Counter(w.check(w.observe(connection, listed, settings)) for w in self.writers)
+        outcomes = Counter(w.check(world) for w, world in zip(self.writers, self.observed(server), strict=True))
         inserts, beats = (
             observed_bucket(listed[name], connection.get(f"/buckets/{quote(name)}/events"))
             for name in (SHARED_INSERTS, SHARED_BEATS)
@@ -586,6 +588,15 @@ class Load:
         self.shared.check(inserts, beats, self.ids)
         connection.close()
         return outcomes
+
+    def observed(self, server: Server) -> list[World]:
+        """What the server holds of each writer."""
+        connection = Connection(server.host, server.port)
+        connection.connect()
+        listed, settings = connection.get("/buckets/"), connection.get("/settings")
+        worlds = [writer.observe(connection, listed, settings) for writer in self.writers]
+        connection.close()
+        return worlds
 
     @property
     def acknowledged(self) -> int:
