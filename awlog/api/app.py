@@ -1,4 +1,7 @@
-"""One request, one way: host, preflight, origin, route, method, then the handler; every error becomes an answer here."""
+"""One request, one way: host, preflight, origin, token, route, method, scope, then the handler.
+
+Every error becomes an answer here.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
 from awlog.api.routes import ROUTES, Router, path_segments
 from awlog.engine.engine import Engine
+from awlog.model.access import NO_ACCESS, Access
 from awlog.model.errors import (
     AwlogError,
     BadRequest,
@@ -26,6 +30,7 @@ from awlog.model.errors import (
     NotFound,
     PayloadTooLarge,
     RequestTimeout,
+    Unauthorized,
 )
 
 _log: Final = structlog.get_logger(part="api")
@@ -115,6 +120,8 @@ class App:
                 return web.Response(headers=guard.preflight_headers(origin, asked))
             # A page may open a WebSocket to anywhere without a preflight, and write on it.
             call.headers = guard.admit("POST" if "Upgrade" in headers else method, origin, hosts)
+        if not self._is_local:
+            call.access = self._admitted(method, segments[1:], headers.getall("Authorization", []))
         if len(segments) == 1 or segments[1] == FOLDER:
             if method not in ("GET", "HEAD"):
                 raise MethodNotAllowed(method, "GET, HEAD")
@@ -129,6 +136,15 @@ class App:
         endpoint = route.endpoint(method)
         endpoint.check(call.access, call.params.get("bucket_id"))
         return await endpoint.handler(call)
+
+    def _admitted(self, method: str, segments: list[str], authorization: list[str]) -> Access:
+        """Who asks, before anything is said about the path. Raises Unauthorized, but for what is open to everybody."""
+        try:
+            return self._engine.admit(authorization).access
+        except Unauthorized:
+            if method != "OPTIONS" and not self._router.is_open(method, segments):
+                raise
+            return NO_ACCESS
 
 
 def _hang_up(request: web.BaseRequest) -> web.Response:
@@ -155,6 +171,8 @@ def _failed(call: Call, error: AwlogError) -> web.Response:
     response = call.json(body, status)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = error.allowed
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, (PayloadTooLarge, RequestTimeout)):
         response.force_close()  # the rest of the body is not read
     return response

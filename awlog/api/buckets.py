@@ -7,6 +7,7 @@ from aiohttp import web
 from awlog.api import wire
 from awlog.api.call import Call
 from awlog.api.describe import Body, Operation, Parameter, described
+from awlog.model.access import Scope
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, DeleteBucket, UpdateBucket
 from awlog.model.errors import DeleteBucketUnauthorized
@@ -19,8 +20,8 @@ _LOCAL = "!local"
 
 @described(Operation(dict[str, wire.BucketBody]))
 async def list_buckets(call: Call) -> web.StreamResponse:
-    """All buckets, by id."""
-    views = call.engine.buckets()
+    """All buckets that may be read, by id."""
+    views = [view for view in call.engine.buckets() if call.access.may(Scope.READ, view.meta.id)]
     return call.json(wire.encode({view.meta.id: wire.bucket_body(view) for view in views}))
 
 

@@ -51,6 +51,7 @@ _operations: Final[dict[Any, Operation]] = {}
 PATH_PARAMETERS: Final = {
     "bucket_id": Parameter("bucket_id", str, "The bucket's id", example="aw-watcher-window_desk"),
     "event_id": Parameter("event_id", str, "The event's id, an integer", example="4294967297"),
+    "token_id": Parameter("token_id", str, "The token's id, as the list of tokens shows it", example="3fa94c21b07d"),
     "key": Parameter("key", str, "The setting's key, at most 127 bytes", example="startOfDay"),
 }
 

@@ -15,8 +15,9 @@ from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call
 from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.paging import PAGE_EVENTS_MAX, cursor_of, page_of
+from awlog.model.access import Scope
 from awlog.model.commands import DeleteEvent, InsertEvents, NewEvent
-from awlog.model.errors import BadRequest, NoSuchEvent, NotFound
+from awlog.model.errors import BadRequest, Forbidden, NoSuchEvent, NotFound
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_query_timestamp
 
 INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
@@ -136,11 +137,21 @@ async def insert_events(call: Call) -> web.StreamResponse:
         single, events = _decode(raw)
     else:
         single, events = await asyncio.to_thread(_decode, raw)
+    if any(event.wire_id is not None for event in events):
+        _check_may_replace(call)
     stored = await call.engine.insert(InsertEvents(call.params["bucket_id"], events))
     rendered = call.engine.render(stored)
     if not single:
         return call.json(b"[%b]" % rendered)
     return call.json(rendered or b"null")  # null: a privacy filter dropped it
+
+
+def _check_may_replace(call: Call) -> None:
+    """Raises Forbidden. Whether there is such an event is nothing that the answer depends on."""
+    try:
+        call.access.require(Scope.WRITE, call.params["bucket_id"])
+    except Forbidden as refusal:
+        raise Forbidden(f"{refusal}: an event with an `id` replaces a stored one; send new ones without") from None
 
 
 def _decode(raw: bytes) -> tuple[bool, list[NewEvent]]:

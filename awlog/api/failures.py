@@ -21,6 +21,7 @@ from awlog.model.errors import (
     PayloadTooLarge,
     Refused,
     RequestTimeout,
+    Unauthorized,
     UnsupportedMediaType,
 )
 
@@ -30,6 +31,7 @@ STATUS: Final[dict[type[AwlogError], int]] = {
     BucketExists: 304,
     Refused: 400,
     DeleteBucketUnauthorized: 401,
+    Unauthorized: 401,
     Forbidden: 403,
     OriginNotAllowed: 403,
     NotFound: 404,

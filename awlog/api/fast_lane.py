@@ -237,7 +237,7 @@ class _Connection(asyncio.Protocol):
         line = received[:line_end]
         target = lane.lines.find(line)
         known = None if target is None else lane.blocks.find(line, received[line_end:head_end])
-        if target is None or known is None:
+        if target is None or known is None or not target.bucket_id.startswith(known.prefixes):
             self._hand_over()
             return
         if not self._wanted_bytes:

@@ -14,8 +14,9 @@ from msgspec import UNSET, DecodeError, UnsetType
 
 from awlog.api import wire
 from awlog.engine.engine import Engine
+from awlog.model.access import Access, Scope
 from awlog.model.commands import Producer, SendHeartbeat, SendHeartbeats, Taken
-from awlog.model.errors import AwlogError, BadRequest, PayloadTooLarge, Refused
+from awlog.model.errors import AwlogError, BadRequest, Forbidden, PayloadTooLarge, Refused
 from awlog.model.event import Payload
 from awlog.model.times import Micros, duration_from_seconds, parse_timestamp, span_from_seconds
 
@@ -34,14 +35,19 @@ SEQUENCE_MAX: Final = (1 << 53) - 1
 Lines = list[SendHeartbeat | Refused | None]
 
 
-def checked_producer(producer_id: str, sequence: int) -> Producer:
+def checked_producer(producer_id: str, sequence: int, access: Access) -> Producer:
     """Raises BadRequest."""
     encoded = producer_id.encode("utf-8", "replace")
     if not 1 <= len(encoded) <= PRODUCER_ID_BYTES_MAX or not producer_id.isprintable():
         raise BadRequest(f"A producer's id is a printable text of 1 to {PRODUCER_ID_BYTES_MAX} bytes")
     if not 1 <= sequence <= SEQUENCE_MAX:
         raise BadRequest(f"A sequence number is an integer from 1 to {SEQUENCE_MAX}")
-    return Producer(producer_id, sequence)
+    return Producer(own_id(producer_id, access), sequence)
+
+
+def own_id(producer_id: str, access: Access) -> str:
+    """Each token has producers of its own, so that nobody moves another's numbers. No id that is sent holds a line end."""
+    return producer_id if access.token_id is None else f"{access.token_id}\n{producer_id}"
 
 
 def decode_lines(block: bytes, payloads: wire.PayloadCache) -> Iterator[Lines]:
@@ -107,10 +113,14 @@ def refused_body(
 class Intake:
     """One stream. Lines count from 1; those of a producer have a number of their own besides."""
 
-    def __init__(self, engine: Engine, payloads: wire.PayloadCache, line_bytes_max: int, *, tells: bool) -> None:
+    def __init__(
+        self, engine: Engine, access: Access, payloads: wire.PayloadCache, line_bytes_max: int, *, tells: bool
+    ) -> None:
         """`tells`: somebody asks `since_last_time` whenever there are `news`."""
         self._tells = tells
         self._engine = engine
+        self._access = access
+        self._prefixes = access.prefixes(Scope.APPEND)
         self._payloads = payloads
         self._line_bytes_max = line_bytes_max
         self._producer: Producer | None = None
@@ -133,8 +143,9 @@ class Intake:
     async def take(self, block: bytes | None) -> None:
         """A block of whole lines; None for a line that was too long. Waits while too much is not durable, or not told.
 
-        Raises what a commit raised: what is behind it is not taken.
+        Raises what a commit raised, and Unauthorized when the token is good no longer: what is behind it is not taken.
         """
+        self._engine.check_admitted(self._access)
         if block is None:
             setting = "the setting `max_body_bytes` sets the limit"
             await self._submit([PayloadTooLarge(f"The line is longer than {self._line_bytes_max} bytes; {setting}")])
@@ -150,6 +161,8 @@ class Intake:
             await self._moved.wait()
         if self._has_failed():
             await self.finish()  # raises
+        if "" not in self._prefixes:
+            lines = [self._checked(line) for line in lines]
         producer = self._producer
         if producer is not None:
             producer = Producer(producer.id, producer.first_sequence + self._submitted)
@@ -158,6 +171,11 @@ class Intake:
         self._pending.append((self._submitted, future))
         future.add_done_callback(self._settle)
         await asyncio.sleep(0)  # others get their turn
+
+    def _checked(self, line: SendHeartbeat | Refused | None) -> SendHeartbeat | Refused | None:
+        if isinstance(line, SendHeartbeat) and not line.bucket_id.startswith(self._prefixes):
+            return Forbidden(f"This needs the scope `{Scope.APPEND}` in this bucket")
+        return line
 
     def _has_failed(self) -> bool:
         """Is a block lost, though perhaps nobody was told yet? Then none behind it may be taken: its producer's number

@@ -52,7 +52,7 @@ _LICENSE: Final = {"name": "MPL-2.0", "identifier": "MPL-2.0"}
 
 @described(Operation(dict[str, Any]))
 async def get_openapi(call: Call) -> web.StreamResponse:
-    """The description of this API, OpenAPI 3.1. Needs no token."""
+    """The description of this API, OpenAPI 3.1."""
     return await call.long_json(await asyncio.to_thread(openapi_json, call.settings.version))
 
 

@@ -12,6 +12,7 @@ from msgspec import Raw
 from awlog.api import wire
 from awlog.api.call import BrokenOff, Call
 from awlog.api.describe import Body, Operation, Parameter, described
+from awlog.model.access import Scope
 
 # How soon a query ends after its client has gone.
 _CLIENT_CHECK_S: Final = 0.25
@@ -40,7 +41,13 @@ async def query(call: Call) -> web.StreamResponse:
     body = wire.decode(wire.QUERY, await call.json_body())
     explain = call.query.get("explain") == "1"
     running = asyncio.ensure_future(
-        call.engine.query(body.query, body.timeperiods, name=call.query.get("name", ""), explain=explain)
+        call.engine.query(
+            body.query,
+            body.timeperiods,
+            name=call.query.get("name", ""),
+            explain=explain,
+            prefixes=call.access.prefixes(Scope.READ),
+        )
     )
     try:
         while not (await asyncio.wait({running}, timeout=_CLIENT_CHECK_S))[0]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import HttpVersion11
 from aiohttp.base_protocol import BaseProtocol
@@ -19,8 +19,11 @@ from msgspec import Struct
 
 from awlog.api.guard import Guard
 from awlog.api.heartbeat import span_of_pulsetime
+from awlog.engine.access import Admission
+from awlog.engine.clock import Clock
+from awlog.model.access import Scope
 from awlog.model.errors import Refused
-from awlog.model.times import Micros
+from awlog.model.times import Micros, seconds_from_us
 
 # Characters that need no decoding in a path, digits that need none in a query. Other spellings go the ordinary way.
 _LINE: Final = re.compile(
@@ -72,8 +75,18 @@ class Known(Struct, frozen=True):
     """What was judged of a header block."""
 
     body_bytes: int
+    prefixes: tuple[str, ...]  # of the ids of buckets that it may append to
     answer_headers: bytes  # of every answer: from the end of the status line to the value of Content-Length
     until_s: float  # on the loop's clock; the judgement holds no longer
+
+
+class Admitting(Protocol):
+    """The part of the engine that says who may do what."""
+
+    clock: Clock
+
+    def admit(self, authorization: Sequence[str]) -> Admission:
+        """Raises Unauthorized."""
 
 
 class HeaderBlocks:
@@ -82,8 +95,10 @@ class HeaderBlocks:
     A block begins with the line end after the request line and ends with the empty line.
     """
 
-    def __init__(self, guard: Guard, *, body_bytes_max: int, now_s: Callable[[], float]) -> None:
+    def __init__(self, guard: Guard, engine: Admitting, *, body_bytes_max: int, now_s: Callable[[], float]) -> None:
+        """`now_s`: the loop's clock. Tell `engine` to call `forget_all` when its tokens change."""
         self._guard = guard
+        self._engine = engine
         self._body_bytes_max = min(body_bytes_max, BODY_BYTES_MAX)
         self._now_s = now_s
         self._known: OrderedDict[bytes, Known] = OrderedDict()
@@ -138,13 +153,18 @@ class HeaderBlocks:
         try:
             self._guard.check_host(hosts, message.path)
             cors = self._guard.admit("POST", headers.get("Origin"), hosts)
+            admission = self._engine.admit(headers.getall("Authorization", []))
         except Refused:
             return None
-        # Allowed until: the place where a token's expiry, or its bucket prefix, would shorten what is known.
-        until_s = self._now_s() + KNOWN_S
+        known_s = KNOWN_S
+        if admission.expires_us is not None:
+            known_s = min(known_s, seconds_from_us(Micros(admission.expires_us - self._engine.clock())))
+        until_s = self._now_s() + known_s
         lines = {**cors, "Content-Type": "application/json", "Content-Length": ""}
         answer_headers = "".join(f"\r\n{name}: {value}" for name, value in lines.items())
-        return Known(body_bytes, answer_headers.encode(), until_s) if answer_headers.isascii() else None
+        if not answer_headers.isascii():
+            return None
+        return Known(body_bytes, admission.access.prefixes(Scope.APPEND), answer_headers.encode(), until_s)
 
 
 def _parsed(head: bytes) -> RawRequestMessage | None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from awlog.api import buckets, care, events, heartbeat, info, openapi, query, settings, status, stream, transfer
+from awlog.api import buckets, care, events, heartbeat, info, openapi, query, settings, status, stream, tokens, transfer
 from awlog.api.call import Call
 from awlog.model.access import Access, Scope
 from awlog.model.errors import MethodNotAllowed, NotFound
@@ -30,7 +30,7 @@ class Endpoint(NamedTuple):
     by_bucket: bool = False
 
     def check(self, access: Access, bucket_id: str | None) -> None:
-        """Raises Forbidden. The one place that decides what a request may do."""
+        """Raises Forbidden. The one place that decides what whoever was admitted may do."""
         if self.scope is not None and not (self.by_bucket and access.may_somewhere(self.scope)):
             access.require(self.scope, bucket_id)
 
@@ -79,9 +79,9 @@ ROUTES: Final = (
     Route("0/timeline", {"GET": Endpoint(status.get_timelines, READ, by_bucket=True)}),
     Route("0/status", {"GET": Endpoint(status.get_status, READ, by_bucket=True)}),
     Route("0/sizes", {"GET": Endpoint(status.get_sizes, READ, by_bucket=True)}),
-    Route("0/heartbeats", {"POST": Endpoint(stream.post_heartbeats, APPEND)}),
-    Route("0/stream", {"GET": Endpoint(stream.stream, APPEND)}),
-    Route("0/query", {"POST": Endpoint(query.query, READ)}),
+    Route("0/heartbeats", {"POST": Endpoint(stream.post_heartbeats, APPEND, by_bucket=True)}),
+    Route("0/stream", {"GET": Endpoint(stream.stream, APPEND, by_bucket=True)}),
+    Route("0/query", {"POST": Endpoint(query.query, READ, by_bucket=True)}),
     Route("0/export", {"GET": Endpoint(transfer.export_all, READ)}),
     Route("0/import", {"POST": Endpoint(transfer.import_buckets, APPEND)}),
     Route("0/settings", {
@@ -93,7 +93,13 @@ ROUTES: Final = (
         "POST": Endpoint(settings.set_setting, ADMIN),
         "DELETE": Endpoint(settings.remove_setting, ADMIN),
     }),
-    Route("0/openapi.json", {"GET": Endpoint(openapi.get_openapi, None)}),
+    Route("0/openapi.json", {"GET": Endpoint(openapi.get_openapi, READ, by_bucket=True)}),
+    Route("0/tokens", {
+        "GET": Endpoint(tokens.list_tokens, ADMIN),
+        "POST": Endpoint(tokens.create_token, ADMIN),
+        "PUT": Endpoint(tokens.require_tokens, ADMIN),
+    }),
+    Route("0/tokens/{token_id}", {"DELETE": Endpoint(tokens.revoke_token, ADMIN)}),
     Route("0/log", {"GET": Endpoint(info.get_log, ADMIN)}),
     Route("0/admin/backup", {"POST": Endpoint(care.back_up, ADMIN)}),
 )  # fmt: skip
@@ -141,3 +147,10 @@ class Router:
                     params[name] = segments[at]
                 return route
         raise NotFound("There is nothing at this path; GET /api/ lists what there is")
+
+    def is_open(self, method: str, segments: Sequence[str]) -> bool:
+        """Does this need no token? Nothing is open by not being there."""
+        try:
+            return self.find(segments, {}).endpoint(method).scope is None
+        except (NotFound, MethodNotAllowed):
+            return False

@@ -18,7 +18,7 @@ from awlog.api.call import Call
 from awlog.api.configuration import PING_S, SLOW_READER_S
 from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.failures import body_of
-from awlog.api.intake import Intake, checked_producer
+from awlog.api.intake import Intake, checked_producer, own_id
 from awlog.api.lines import BLOCK_BYTES, LineSplitter
 from awlog.model.errors import AwlogError, BadRequest, Busy, RequestTimeout, UnsupportedMediaType
 
@@ -76,7 +76,7 @@ async def post_heartbeats(call: Call) -> web.StreamResponse:
 
 
 def _intake(call: Call, *, tells: bool) -> Intake:
-    return Intake(call.engine, _payloads, call.settings.body_bytes_max, tells=tells)
+    return Intake(call.engine, call.access, _payloads, call.settings.body_bytes_max, tells=tells)
 
 
 def _number_by_headers(call: Call, intake: Intake) -> None:
@@ -92,7 +92,7 @@ def _number_by_headers(call: Call, intake: Intake) -> None:
         raise BadRequest(
             f"`{_PRODUCER_HEADER}` comes with `{_SEQUENCE_HEADER}`, the number of the first line: an integer from 1 on"
         )
-    intake.number(checked_producer(producer_id, int(sequence)))
+    intake.number(checked_producer(producer_id, int(sequence), call.access))
 
 
 async def _take_body(call: Call, intake: Intake) -> None:
@@ -264,8 +264,10 @@ class _Conversation:
             return False
         if hello.bucket is not UNSET:
             return False
-        known = self._call.engine.last_sequence(hello.producer)
-        self._intake.number(checked_producer(hello.producer, known + 1 if hello.sequence is None else hello.sequence))
+        access = self._call.access
+        known = self._call.engine.last_sequence(own_id(hello.producer, access))
+        sequence = known + 1 if hello.sequence is None else hello.sequence
+        self._intake.number(checked_producer(hello.producer, sequence, access))
         await self._send(b'{"hello":"%b","sequence":%d}' % (SUBPROTOCOL.encode(), known))
         return True
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from awlog.engine.engine import BucketView
+from awlog.model.access import Token
 from awlog.model.bucket import EMPTY_PAYLOAD
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
@@ -141,6 +142,20 @@ class DescribedImportBody(Struct):
     buckets: dict[str, ImportedBucketBody]
 
 
+class CreateTokenBody(Struct):
+    """`scopes`: read, append, write or admin, each perhaps with a prefix of bucket ids, `append:my-bucket*`."""
+
+    scopes: list[str]
+    name: str = ""
+    expires: str | None = None
+
+
+class RequiredBody(Struct):
+    """Do requests need a token?"""
+
+    required: bool
+
+
 class QueryBody(Struct):
     query: list[str]
     timeperiods: list[str]
@@ -158,6 +173,8 @@ UPDATE_BUCKET: Final = msgspec.json.Decoder(UpdateBucketBody)
 IMPORT: Final = msgspec.json.Decoder(ImportBody)
 IMPORTED_BUCKET: Final = msgspec.json.Decoder(ImportedBucketBody)
 QUERY: Final = msgspec.json.Decoder(QueryBody)
+CREATE_TOKEN: Final = msgspec.json.Decoder(CreateTokenBody)
+REQUIRED: Final = msgspec.json.Decoder(RequiredBody)
 ANY_VALUE: Final = msgspec.json.Decoder(Raw)
 
 
@@ -351,6 +368,40 @@ class ExplainedBody(Struct):
 
 class EmptyBody(Struct):
     """`{}`: it is done."""
+
+
+class TokenBody(Struct):
+    """A token as it is shown: all but its secret, which nobody has."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created: str
+    expires: str | None
+    last_used: str | None
+
+
+class TokensBody(Struct):
+    required: bool
+    tokens: list[TokenBody]
+
+
+class NewTokenBody(Struct):
+    """The one answer that holds a secret."""
+
+    secret: str
+    token: TokenBody
+
+
+def token_body(token: Token) -> TokenBody:
+    return TokenBody(
+        token.id,
+        token.name,
+        [str(grant) for grant in token.grants],
+        format_timestamp(token.created_us),
+        None if token.expires_us is None else format_timestamp(token.expires_us),
+        None if token.last_used_us is None else format_timestamp(token.last_used_us),
+    )
 
 
 def encode(value: Any) -> bytes:

@@ -16,6 +16,7 @@ from awlog.cli.query import query
 from awlog.cli.restore import restore
 from awlog.cli.serve import serve
 from awlog.cli.stats import stats
+from awlog.cli.token import token
 from awlog.cli.verify import verify
 from awlog.model.errors import AwlogError, CannotStart, Refused
 
@@ -41,7 +42,7 @@ def awlog() -> None:
     """
 
 
-for _command in (serve, paths, config, query, verify, stats, openapi, import_, backup, restore):
+for _command in (serve, paths, config, query, verify, stats, token, openapi, import_, backup, restore):
     awlog.add_command(_command)
 
 

@@ -126,7 +126,8 @@ async def _serve(
     loop = asyncio.get_running_loop()
     lane = None
     if config.fast_lane:
-        blocks = HeaderBlocks(app.guard, body_bytes_max=config.max_body_bytes, now_s=loop.time)
+        blocks = HeaderBlocks(app.guard, engine, body_bytes_max=config.max_body_bytes, now_s=loop.time)
+        engine.on_access_changed(blocks.forget_all)
         lane = FastLane(engine, blocks, in_progress, server)
         app.on_answered = lane.answered_by_aiohttp
     stopping = _stop_on_signals()

@@ -89,10 +89,12 @@ class Answers:
 
 
 class Watched:
-    """A store, and what was read of it."""
+    """A store as far as it may be seen, and what was read of it."""
 
-    def __init__(self, store: StampedStore) -> None:
+    def __init__(self, store: StampedStore, prefixes: tuple[str, ...] = ("",)) -> None:
+        """`prefixes`: of the ids of the buckets that there are for whoever asks. They are a part of the question."""
         self._store = store
+        self._prefixes = prefixes
         self._reads: set[tuple[BucketNumber, Micros]] = set()
 
     def begin(self) -> None:
@@ -105,7 +107,7 @@ class Watched:
         return {(number, end_us): self._store.stamp(number, end_us) for number, end_us in self._reads}
 
     def buckets(self) -> list[BucketMeta]:
-        return self._store.buckets()
+        return [bucket for bucket in self._store.buckets() if bucket.id.startswith(self._prefixes)]
 
     def events(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> Columns:
         self._reads.add((bucket_number, end_us))

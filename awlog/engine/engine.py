@@ -8,7 +8,7 @@ and the encoding of segments, run in threads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from awlog.engine.access import AccessRules, Admission, Door, new_token
 from awlog.engine.backups import BackupPlan, Backups
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
@@ -36,13 +37,16 @@ from awlog.log.segment import decode_segment
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import BucketState, LoadSegment, State
 from awlog.log.write_set import WriteSet
+from awlog.model.access import Access, Grant, Token
 from awlog.model.bucket import BucketMeta
 from awlog.model.commands import (
     Command,
     CreateBucket,
+    CreateToken,
     ImportBuckets,
     InsertEvents,
     NewEvent,
+    NoteTokenUses,
     SealedBeforehand,
     SendHeartbeats,
     Taken,
@@ -82,6 +86,9 @@ _FILTERED_HERE_MAX: Final = 200
 _GROW_POLL_S: Final = 0.005
 _QUERY_LIMITS: Final = QueryLimits()
 _NO_BACKUPS: Final = BackupPlan()
+_ACCESS_RULES: Final = AccessRules()
+# When tokens were used is written down at most this often.
+_NOTE_USES_S: Final = 60.0
 
 
 class BucketView(Struct, frozen=True):
@@ -110,6 +117,7 @@ class Engine:
         cache_bytes: int = CACHE_BYTES,
         query_limits: QueryLimits = _QUERY_LIMITS,
         backup_plan: BackupPlan = _NO_BACKUPS,
+        access_rules: AccessRules = _ACCESS_RULES,
         open_writer: Callable[[Environment], Writer] = Writer,
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
@@ -132,6 +140,8 @@ class Engine:
         self._began_s = asyncio.get_running_loop().time()
         self._committed_us: Micros | None = None
         self._streamed_count = 0
+        self._door = Door(access_rules)
+        self._note_uses_timer: asyncio.TimerHandle | None = None
         self._recover()
         self._readers = Readers(environment.data_dir, query_limits, environment.reap_readers)
         self._committer = Committer(
@@ -151,6 +161,9 @@ class Engine:
         await self.backups.close()
         await self._readers.close()
         await self._upkeep.close()
+        if self._note_uses_timer is not None:
+            self._note_uses_timer.cancel()
+            self._note_uses()
         await self._committer.close()
         if self._broken is None:
             self._writer.mark_clean()
@@ -283,6 +296,43 @@ class Engine:
         self._stage(Decision([fact], None), into_future(durable))
         await durable
 
+    # Who may do what
+
+    def admit(self, authorization: Sequence[str]) -> Admission:
+        """Who asks with these `Authorization` headers. 2 µs. Raises Unauthorized."""
+        admission = self._door.admit(authorization, self.clock())
+        if admission.access.token_id is not None and self._note_uses_timer is None:
+            self._note_uses_timer = asyncio.get_running_loop().call_later(_NOTE_USES_S, self._note_uses)
+        return admission
+
+    def check_admitted(self, access: Access) -> None:
+        """For what lasts, now and then: raises Unauthorized if who was admitted would not be admitted now. O(1)."""
+        self._door.check(access, self.clock())
+
+    def on_access_changed(self, call: Callable[[], None]) -> None:
+        """`call`: whenever somebody who was admitted may not be any more."""
+        self._door.on_changed = call
+
+    async def create_token(self, name: str, grants: Sequence[Grant], expires_us: Micros | None) -> tuple[str, Token]:
+        """The secret, which nobody can read again, and the token. From now on tokens are required. Raises BadRequest."""
+        secret, token = new_token(name, grants, created_us=self.clock(), expires_us=expires_us)
+        await self.submit(CreateToken(token))
+        return secret, token
+
+    def tokens(self) -> list[Token]:
+        """Oldest first, those that have expired too."""
+        return sorted(self._durable.tokens.values(), key=lambda token: (token.created_us, token.id))
+
+    @property
+    def requires_tokens(self) -> bool:
+        return self._door.requires_tokens
+
+    def _note_uses(self) -> None:
+        self._note_uses_timer = None
+        used_us = self._door.unwritten_uses()
+        if used_us:
+            self.send(NoteTokenUses(used_us), lambda _outcome: None)
+
     # The durable state
 
     def _recover(self) -> None:
@@ -292,11 +342,14 @@ class Engine:
         self._durable.absorb(recovered.writes)
         self._durable_txn_id = recovered.txn_id
         self._cache.clear()
+        self._door.take(self._durable.tokens, required=self._durable.tokens_required)
 
     def _take_durable(self, writes: WriteSet, txn_id: int) -> None:
         self._durable.absorb(writes)
         self._durable_txn_id = txn_id
         self._committed_us = self.clock()
+        if writes.tokens or writes.tokens_required is not None:
+            self._door.take(self._durable.tokens, required=self._durable.tokens_required)
         for number in writes.records:
             bucket = self._durable.numbered(number)
             if bucket is not None:
@@ -461,12 +514,16 @@ class Engine:
             columns, following = page_newest_first(bucket, page, count_max, load)
             return render_events(columns.clipped(page.start_us, page.end_us), bucket.number), following
 
-    async def query(self, lines: list[str], periods: list[str], *, name: str, explain: bool) -> QueryAnswer:
+    async def query(
+        self, lines: list[str], periods: list[str], *, name: str, explain: bool, prefixes: tuple[str, ...] = ("",)
+    ) -> QueryAnswer:
         """Runs a program once for each period, all on one snapshot, in a reader process.
+
+        To the program there are only the buckets whose ids begin with one of `prefixes`.
 
         Raises QueryError, BadRequest for a bad period, DataDamaged, Unavailable. Cancel it to end the query.
         """
-        return await self._readers.query(lines, periods, name=name, explain=explain)
+        return await self._readers.query(lines, periods, name=name, explain=explain, prefixes=prefixes)
 
     async def start_reader(self) -> None:
         """Has a reader process ready for the first query."""

@@ -81,12 +81,13 @@ class TimelineRequest(Struct, frozen=True, tag="timeline"):
 
 
 class QueryRequest(Struct, frozen=True, tag="query"):
-    """One query, as it came in."""
+    """One query, as it came in; only buckets whose ids begin with one of `prefixes` are there for it."""
 
     lines: list[str]
     periods: list[str]
     name: str
     explain: bool
+    prefixes: tuple[str, ...]
     run_s_max: float
 
 
@@ -233,7 +234,7 @@ class _Reader:
         periods = [parse_period(text) for text in request.periods]
         recorder = Recorder(time.monotonic) if request.explain else None
         with self._view.now() as store:
-            watched = Watched(store)
+            watched = Watched(store, request.prefixes)
             questions = _questions(request)
             # Who wants to know what a query does wants it done.
             known = [None if request.explain else self._answers.get(question, store) for question in questions]
@@ -327,7 +328,7 @@ def _char_count(lines: Sequence[str]) -> int:
 
 def _questions(request: QueryRequest) -> list[bytes]:
     """For each period a digest of all that is asked: of one length, however long the texts are."""
-    program = hashlib.sha256(msgspec.msgpack.encode((request.lines, request.name)))
+    program = hashlib.sha256(msgspec.msgpack.encode((request.lines, request.name, request.prefixes)))
     questions = []
     for text in request.periods:
         question = program.copy()

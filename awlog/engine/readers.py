@@ -92,9 +92,11 @@ class Readers:
         self._idle: list[asyncio.subprocess.Process] = []
         self._all: set[asyncio.subprocess.Process] = set()
 
-    async def query(self, lines: list[str], periods: list[str], *, name: str, explain: bool) -> QueryAnswer:
+    async def query(
+        self, lines: list[str], periods: list[str], *, name: str, explain: bool, prefixes: tuple[str, ...]
+    ) -> QueryAnswer:
         """Raises QueryError, BadRequest, DataDamaged, and Unavailable if too many queries wait. Cancel it to end it."""
-        return await self._in_turn(QueryRequest(lines, periods, name, explain, self._limits.run_s_max))
+        return await self._in_turn(QueryRequest(lines, periods, name, explain, prefixes, self._limits.run_s_max))
 
     async def timeline(self, request: TimelineRequest) -> list[bytes]:
         """Parts of JSON. Raises as `query`, and NoSuchBucket."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -43,6 +44,10 @@ from awlog.model.facts import (
     SealedRun,
     SettingChanged,
     TailExtended,
+    TokenCreated,
+    TokenRevoked,
+    TokensRequired,
+    TokenUsed,
 )
 
 if TYPE_CHECKING:
@@ -116,6 +121,18 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
                 writes.tombstones[_next_changes(state, writes)] = SettingGone(fact.key)
         case ProducerAdvanced():
             _advance(state, fact, writes)
+        case TokenCreated():
+            assert fact.token.id not in state.tokens, "a token's id is given once"
+            state.tokens[fact.token.id] = writes.tokens[fact.token.id] = fact.token
+            state.tokens_required = writes.tokens_required = True
+        case TokenRevoked():
+            del state.tokens[fact.token_id]
+            writes.tokens[fact.token_id] = None
+        case TokenUsed():
+            used = msgspec.structs.replace(state.tokens[fact.token_id], last_used_us=fact.used_us)
+            state.tokens[used.id] = writes.tokens[used.id] = used
+        case TokensRequired():
+            state.tokens_required = writes.tokens_required = fact.required
         case _:
             assert_never(fact)
 

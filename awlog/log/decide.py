@@ -24,17 +24,21 @@ from awlog.model.commands import (
     ChangeSetting,
     Command,
     CreateBucket,
+    CreateToken,
     DeleteBucket,
     DeleteEvent,
     ImportBuckets,
     InsertEvents,
     NewEvent,
+    NoteTokenUses,
+    RequireTokens,
+    RevokeToken,
     SealedBeforehand,
     SendHeartbeat,
     SendHeartbeats,
     UpdateBucket,
 )
-from awlog.model.errors import BucketExists, InsufficientStorage
+from awlog.model.errors import BucketExists, InsufficientStorage, NoSuchToken
 from awlog.model.event import BUCKET_NUMBER_MAX, BucketNumber, Event, Payload, Seq, seq_in_bucket
 from awlog.model.facts import (
     BucketCreated,
@@ -46,6 +50,10 @@ from awlog.model.facts import (
     EventsReplaced,
     Fact,
     SettingChanged,
+    TokenCreated,
+    TokenRevoked,
+    TokensRequired,
+    TokenUsed,
 )
 from awlog.model.payload import with_field
 
@@ -92,6 +100,17 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
             if command.value is not None:
                 check_setting(command.key, command.value)
             return Decision([SettingChanged(command.key, command.value)], None)
+        case CreateToken():
+            assert command.token.id not in state.tokens, "a token's id is random, and given once"
+            return Decision([TokenCreated(command.token)], None)
+        case RevokeToken():
+            if command.token_id not in state.tokens:
+                raise NoSuchToken("There is no token with this id; `awlog token list` shows them")
+            return Decision([TokenRevoked(command.token_id)], None)
+        case NoteTokenUses():
+            return Decision([TokenUsed(*use) for use in command.used_us.items() if use[0] in state.tokens], None)
+        case RequireTokens():
+            return Decision([TokensRequired(command.required)], None)
         case _:
             assert_never(command)
 

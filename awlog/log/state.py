@@ -8,7 +8,7 @@ what a crash could take back. They share the frozen events and entries, not the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from awlog.log.filters import Filters, filters_of
 from awlog.log.head import Head
 from awlog.log.segment_index import SegmentEntry, SegmentIndex
 from awlog.log.write_set import ProducerRow, WriteSet
+from awlog.model.access import Token
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import NoSuchBucket
 from awlog.model.event import BucketNumber, Change, Event, Seq
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 LoadSegment = Callable[[BucketNumber, SegmentEntry], Columns]
 """Gives the events of a segment: state that is too large to be held in memory. Raises DataDamaged."""
+
+_Value = TypeVar("_Value")
 
 # From this many records on, rebuilding a head is cheaper than changing it record by record.
 _BULK_RECORDS = 256
@@ -133,6 +136,8 @@ class State:
         "next_turn",
         "producers",
         "settings",
+        "tokens",
+        "tokens_required",
     )
 
     def __init__(self) -> None:
@@ -145,6 +150,9 @@ class State:
         self.next_turn = 1
         self._filters: Filters | None = None
         self._filters_text: bytes | None = None
+        self.tokens: dict[str, Token] = {}
+        # True from the first token on, until somebody says otherwise: not a question of how many there are.
+        self.tokens_required = False
 
     def filters(self) -> Filters | None:
         """The privacy filters that the settings name, None if nothing is filtered. Compiled when they have changed."""
@@ -178,6 +186,7 @@ class State:
         copied.settings = dict(self.settings)
         copied._filters, copied._filters_text = self._filters, self._filters_text
         copied.producers, copied.next_turn = dict(self.producers), self.next_turn
+        copied.tokens, copied.tokens_required = dict(self.tokens), self.tokens_required
         for bucket in self._by_id.values():
             copied._by_id[bucket.meta.id] = copied._by_number[bucket.number] = bucket.copy()
         return copied
@@ -222,6 +231,9 @@ class State:
                 self.settings.pop(key, None)
             else:
                 self.settings[key] = setting.value
+        _absorb(self.tokens, writes.tokens)
+        if writes.tokens_required is not None:
+            self.tokens_required = writes.tokens_required
         for producer_id in writes.producers:
             self.producers.pop(producer_id, None)
         heard = [
@@ -230,6 +242,14 @@ class State:
         for turn, producer_id, known in sorted(heard, key=lambda entry: entry[0]):
             self.producers[producer_id] = known
             self.next_turn = turn + 1
+
+
+def _absorb(state: dict[str, _Value], written: dict[str, _Value | None]) -> None:
+    for key, value in written.items():
+        if value is None:
+            state.pop(key, None)
+        else:
+            state[key] = value
 
 
 def _absorb_records(head: Head, records: dict[Seq, Event | None]) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from awlog.log.columns import Columns
 from awlog.log.segment_index import SegmentEntry
+from awlog.model.access import Token
 from awlog.model.bucket import BucketMeta
 from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, Seq
 
@@ -86,9 +87,13 @@ class WriteSet(Struct):
     settings: dict[str, SettingRow | None] = field(default_factory=dict)
     tombstones: dict[Change, Tombstone] = field(default_factory=dict)
     producers: dict[str, ProducerRow | None] = field(default_factory=dict)
+    tokens: dict[str, Token | None] = field(default_factory=dict)
+    tokens_required: bool | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.tails or self.buckets or self.records or self.segments or self.settings or self.producers)
+        if self.tails or self.buckets or self.records or self.segments:
+            return True
+        return bool(self.settings or self.producers or self.tokens or self.tokens_required is not None)
 
     def put_record(self, bucket_number: BucketNumber, event: Event) -> None:
         self.records.setdefault(bucket_number, {})[event.seq] = event

@@ -7,7 +7,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from awlog.model.errors import Forbidden
+from awlog.model.errors import BadRequest, Forbidden
+from awlog.model.times import Micros
 
 
 class Scope(StrEnum):
@@ -40,12 +41,51 @@ class Grant(Struct, frozen=True):
     scope: Scope
     bucket_prefix: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.scope}:{self.bucket_prefix}*" if self.bucket_prefix else str(self.scope)
+
+
+def parse_grant(text: str) -> Grant:
+    """`append`, or `append:aw-watcher-web*` for the buckets whose id begins like that. Raises BadRequest."""
+    name, colon, pattern = text.partition(":")
+    if name not in tuple(map(str, Scope)):
+        raise BadRequest(
+            f"A scope is one of {', '.join(Scope)}, perhaps with a prefix of bucket ids: append:my-bucket*"
+        )
+    if not colon:
+        return Grant(Scope(name))
+    prefix = pattern.removesuffix("*")
+    if not prefix or prefix == pattern or "*" in prefix or not prefix.isprintable():
+        raise BadRequest(
+            "A scope's prefix of bucket ids is a printable text with one `*`, at its end: append:my-bucket*"
+        )
+    return Grant(Scope(name), prefix)
+
+
+class Token(Struct, frozen=True):
+    """A bearer token as it is kept: `digest` is the SHA-256 of the secret, which nobody can read back.
+
+    A plain hash is enough: a secret of 256 random bits cannot be guessed, however fast the hash. `id` is no secret.
+    """
+
+    id: str
+    name: str
+    digest: bytes
+    created_us: Micros
+    expires_us: Micros | None
+    grants: tuple[Grant, ...]
+    last_used_us: Micros | None = None
+
+    def has_expired(self, now_us: Micros) -> bool:
+        return self.expires_us is not None and now_us >= self.expires_us
+
 
 class Access(Struct, frozen=True):
-    """All that somebody may do. `name` says who it is, to people."""
+    """All that somebody may do. `name` says who it is, to people; `token_id` to the server, None without a token."""
 
     name: str
     grants: tuple[Grant, ...]
+    token_id: str | None = None
 
     def may(self, scope: Scope, bucket_id: str | None = None) -> bool:
         """In this bucket; without one, in the server as a whole, for which a grant without a prefix is needed."""
@@ -59,6 +99,11 @@ class Access(Struct, frozen=True):
         """In the server as a whole, or in some buckets at least."""
         return any(scope in _INCLUDED[grant.scope] for grant in self.grants)
 
+    def prefixes(self, scope: Scope) -> tuple[str, ...]:
+        """The buckets whose ids begin with one of these; `("",)` for all. `id.startswith(prefixes)` takes 0.1 µs."""
+        granted = tuple(grant.bucket_prefix for grant in self.grants if scope in _INCLUDED[grant.scope])
+        return ("",) if "" in granted else granted
+
     def require(self, scope: Scope, bucket_id: str | None = None) -> None:
         """Raises Forbidden unless `may`. The text names the scope, and no bucket that the asker need not know of."""
         if not self.may(scope, bucket_id):
@@ -67,3 +112,4 @@ class Access(Struct, frozen=True):
 
 
 FULL_ACCESS: Final = Access("everybody", (Grant(Scope.ADMIN),))
+NO_ACCESS: Final = Access("nobody", ())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
+from awlog.model.access import Token
 from awlog.model.errors import AwlogError, Refused
 from awlog.model.event import Event, Payload
 from awlog.model.facts import SealedRun
@@ -143,6 +144,26 @@ class ChangeSetting(Struct, frozen=True):
     value: bytes | None
 
 
+class CreateToken(Struct, frozen=True):
+    token: Token
+
+
+class RevokeToken(Struct, frozen=True):
+    """Refused with NoSuchToken if there is none."""
+
+    token_id: str
+
+
+class NoteTokenUses(Struct, frozen=True):
+    """When tokens were used last, by id; of those that are gone meanwhile nothing is noted."""
+
+    used_us: dict[str, Micros]
+
+
+class RequireTokens(Struct, frozen=True):
+    required: bool
+
+
 Command = (
     CreateBucket
     | UpdateBucket
@@ -153,4 +174,8 @@ Command = (
     | DeleteEvent
     | ImportBuckets
     | ChangeSetting
+    | CreateToken
+    | RevokeToken
+    | NoteTokenUses
+    | RequireTokens
 )

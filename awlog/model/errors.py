@@ -31,6 +31,10 @@ class OriginNotAllowed(Refused):
     """A foreign web page tries to write."""
 
 
+class Unauthorized(Refused):
+    """Nobody knows who is asking: no token, a wrong one, or one that has expired."""
+
+
 class Forbidden(Refused):
     """Whoever asks is known and may not do this; the text names the scope that is missing."""
 
@@ -49,6 +53,10 @@ class NoSuchEvent(NotFound):
     def __init__(self, bucket_id: str, event_id: str) -> None:
         super().__init__(f"There is no event {event_id[:40]!r} in bucket {bucket_id!r}")
         self.bucket_id = bucket_id
+
+
+class NoSuchToken(NotFound):
+    """There is no token with this id, or it was revoked."""
 
 
 class BucketExists(Refused):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from awlog.model.access import Token
 from awlog.model.bucket import BucketMeta
 from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.model.times import Micros
@@ -96,6 +97,29 @@ class ProducerAdvanced(Struct, frozen=True, gc=False):
     last_sequence: int
 
 
+class TokenCreated(Struct, frozen=True):
+    """From now on whoever asks needs a token."""
+
+    token: Token
+
+
+class TokenRevoked(Struct, frozen=True):
+    token_id: str
+
+
+class TokenUsed(Struct, frozen=True):
+    """Told now and then, not for each use."""
+
+    token_id: str
+    used_us: Micros
+
+
+class TokensRequired(Struct, frozen=True):
+    """Whether tokens are needed is remembered by itself: no token that expires or is revoked ever opens a server."""
+
+    required: bool
+
+
 class RecordsSealed(Struct, frozen=True):
     """The oldest records of a bucket's head now live in a segment."""
 
@@ -115,5 +139,9 @@ Fact = (
     | EventDeleted
     | SettingChanged
     | ProducerAdvanced
+    | TokenCreated
+    | TokenRevoked
+    | TokenUsed
+    | TokensRequired
     | RecordsSealed
 )

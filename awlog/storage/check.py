@@ -8,6 +8,7 @@ at one place; what has a tombstone is gone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import lmdb
 from msgspec import Struct, field
@@ -26,6 +27,8 @@ from awlog.storage.snapshot import Snapshot
 
 Progress = Callable[[int, int], None]
 """Told how many segments are done, of how many."""
+
+_DIGEST_BYTES: Final = 32
 
 
 class BucketSize(Struct):
@@ -60,6 +63,7 @@ def check(environment: Environment, progress: Progress = lambda _done, _all: Non
             state.absorb(recovered)
             _check_segment_keys(txn, environment, state, report)
             _check_producers(state, report)
+            _check_tokens(state, report)
             _check_identity(txn, environment, report)
             snapshot = Snapshot(txn, environment)
             tombstones = dict(snapshot.tombstones(after=UNNUMBERED))
@@ -125,6 +129,16 @@ def _check_producers(state: State, report: Report) -> None:
     ]
 
 
+def _check_tokens(state: State, report: Report) -> None:
+    if len({token.digest for token in state.tokens.values()}) != len(state.tokens):
+        report.problems.append("Two tokens have the same secret")
+    report.problems += [
+        f"The token {token.id!r} has no SHA-256, or no scope"
+        for token in state.tokens.values()
+        if len(token.digest) != _DIGEST_BYTES or not token.grants
+    ]
+
+
 def _check_identity(txn: lmdb.Transaction, environment: Environment, report: Report) -> None:
     stored = bytes(txn.get(layout.DEVICE_KEY, b"", db=environment.databases[layout.META]))
     device_id = layout.without_checksum(layout.DEVICE_KEY, stored, "The device's id").decode()
@@ -144,6 +158,11 @@ def _digest_apart_from_buckets(writes: WriteSet, tombstones: dict[Change, Tombst
     for producer_id, known in writes.producers.items():
         if known is not None:
             digest.add(b"producer" + layout.encode_producer(producer_id.encode(), known) + producer_id.encode())
+    for token_id, token in writes.tokens.items():
+        if token is not None:
+            digest.add(b"token" + layout.encode_token(token_id.encode(), token) + token_id.encode())
+    if writes.tokens_required:
+        digest.add(b"tokens required")
     return digest
 
 

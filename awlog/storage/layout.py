@@ -11,6 +11,7 @@ import msgspec
 from awlog.log.record import decode_record, encode_record
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.write_set import ProducerRow, SettingRow, TailRow, Tombstone
+from awlog.model.access import Grant, Scope, Token
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import DataDamaged
 from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
@@ -27,7 +28,8 @@ SEGMENT_INDEX: Final = b"segment_index"
 SETTINGS: Final = b"settings"
 PRODUCERS: Final = b"producers"
 CHANGES: Final = b"changes"
-SUB_DATABASES: Final = (META, BUCKETS, TAILS, LOG, SEGMENTS, SEGMENT_INDEX, SETTINGS, PRODUCERS, CHANGES)
+TOKENS: Final = b"tokens"
+SUB_DATABASES: Final = (META, BUCKETS, TAILS, LOG, SEGMENTS, SEGMENT_INDEX, SETTINGS, PRODUCERS, CHANGES, TOKENS)
 
 # Keys of `meta`.
 FORMAT_KEY: Final = b"format_version"
@@ -37,6 +39,7 @@ CLEAN_KEY: Final = b"clean"
 # Tombstones up to this change were dropped; absent while all are kept.
 OLDEST_CHANGE_KEY: Final = b"oldest_change"
 BACKUP_KEY: Final = b"backup"
+TOKENS_REQUIRED_KEY: Final = b"tokens_required"
 
 _BUCKET_KEY: Final = struct.Struct(">I")
 _SEQ_KEY: Final = struct.Struct(">IQ")
@@ -238,6 +241,49 @@ def decode_tombstone(key: bytes, stored: bytes) -> Tombstone:
     except msgspec.DecodeError:
         raise DataDamaged(where) from None
     return tombstone
+
+
+class _TokenRow(msgspec.Struct, array_like=True):
+    """A token on the disk: MessagePack, so that old readers skip fields that are added at the end."""
+
+    name: str
+    digest: bytes
+    created_us: int
+    expires_us: int | None
+    last_used_us: int | None
+    grants: list[tuple[str, str]]
+
+
+_TOKEN_DECODER: Final = msgspec.msgpack.Decoder(_TokenRow)
+
+
+def encode_token(key: bytes, token: Token) -> bytes:
+    grants = [(str(grant.scope), grant.bucket_prefix) for grant in token.grants]
+    row = _TokenRow(token.name, token.digest, token.created_us, token.expires_us, token.last_used_us, grants)
+    return with_checksum(key, msgspec.msgpack.encode(row))
+
+
+def decode_token(key: bytes, value: bytes) -> Token:
+    """Raises DataDamaged."""
+    row = _TOKEN_DECODER.decode(without_checksum(key, value, f"The token {key.decode('ascii', 'replace')!r}"))
+    return Token(
+        key.decode(),
+        row.name,
+        row.digest,
+        Micros(row.created_us),
+        None if row.expires_us is None else Micros(row.expires_us),
+        tuple(Grant(Scope(scope), prefix) for scope, prefix in row.grants),
+        None if row.last_used_us is None else Micros(row.last_used_us),
+    )
+
+
+def encode_tokens_required(*, required: bool) -> bytes:
+    return with_checksum(TOKENS_REQUIRED_KEY, b"1" if required else b"0")
+
+
+def decode_tokens_required(value: bytes) -> bool:
+    """Raises DataDamaged."""
+    return without_checksum(TOKENS_REQUIRED_KEY, value, "What says whether tokens are required") == b"1"
 
 
 def with_checksum(key: bytes, value: bytes) -> bytes:

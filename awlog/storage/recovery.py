@@ -63,6 +63,12 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
     for key, value in _rows(txn, databases[layout.PRODUCERS]):
         writes.producers[key.decode()] = layout.decode_producer(key, value)
     writes.next_change = Change(max(_changes(txn, environment, writes)) + 1)
+    for key, value in _rows(txn, databases[layout.TOKENS]):
+        token = layout.decode_token(key, value)
+        writes.tokens[token.id] = token
+    required = txn.get(layout.TOKENS_REQUIRED_KEY, db=databases[layout.META])
+    if required is not None:
+        writes.tokens_required = layout.decode_tokens_required(bytes(required))
     missing = [number for number in writes.buckets if number not in writes.tails]
     if any(number >= writes.next_bucket_number for number in writes.buckets):
         raise DataDamaged("The next bucket number, which was given out already,")

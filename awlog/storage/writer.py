@@ -107,6 +107,20 @@ def _put_all(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) 
             txn.delete(encoded, db=producers)
         else:
             txn.put(encoded, layout.encode_producer(encoded, known), db=producers)
+    _put_tokens(txn, environment, writes)
+
+
+def _put_tokens(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) -> None:
+    tokens = environment.databases[layout.TOKENS]
+    for token_id, token in writes.tokens.items():
+        encoded = token_id.encode()
+        if token is None:
+            txn.delete(encoded, db=tokens)
+        else:
+            txn.put(encoded, layout.encode_token(encoded, token), db=tokens)
+    if writes.tokens_required is not None:
+        required = layout.encode_tokens_required(required=writes.tokens_required)
+        txn.put(layout.TOKENS_REQUIRED_KEY, required, db=environment.databases[layout.META])
 
 
 def _put_tombstones(txn: lmdb.Transaction, environment: Environment, tombstones: dict[Change, Tombstone]) -> None:

@@ -11,6 +11,7 @@ from awlog.api import wire
 from awlog.api.intake import Intake
 from awlog.engine import engine as engine_module
 from awlog.log.apply import apply
+from awlog.model.access import FULL_ACCESS
 from awlog.model.commands import Producer, SendHeartbeats
 from awlog.model.errors import Unavailable
 from awlog.model.facts import EventAppended
@@ -34,7 +35,7 @@ def block(*seconds: int, bucket: str = "b") -> bytes:
 
 
 def numbered(engine: WatchedEngine) -> Intake:
-    intake = Intake(engine, wire.PayloadCache(), 1 << 20, tells=False)
+    intake = Intake(engine, FULL_ACCESS, wire.PayloadCache(), 1 << 20, tells=False)
     intake.number(Producer("p", 1))
     return intake
 

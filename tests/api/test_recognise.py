@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from awlog.api.guard import Guard
 from awlog.api.recognise import BODY_BYTES_MAX, KNOWN_MAX, KNOWN_S, HeaderBlocks, Lines
+from awlog.engine.access import Admission
+from awlog.engine.clock import system_clock
+from awlog.model.access import FULL_ACCESS
 from tests.api.settings import api_settings
 
 LINE = b"POST /api/0/buckets/b/heartbeat?pulsetime=1 HTTP/1.1"
@@ -30,6 +35,15 @@ class WatchedGuard(Guard):
         return super().admit(method, origin, hosts)
 
 
+class Open:
+    """An engine that admits everybody."""
+
+    clock = staticmethod(system_clock)
+
+    def admit(self, authorization: Sequence[str]) -> Admission:
+        return Admission(FULL_ACCESS)
+
+
 def block(length: int = 2, *headers: str) -> bytes:
     lines = ["", "Host: localhost", "Content-Type: application/json", f"Content-Length: {length}", *headers, "", ""]
     return "\r\n".join(lines).encode()
@@ -47,7 +61,7 @@ def guard() -> WatchedGuard:
 
 @pytest.fixture
 def blocks(guard: WatchedGuard, clock: Clock) -> HeaderBlocks:
-    return HeaderBlocks(guard, body_bytes_max=1 << 20, now_s=clock)
+    return HeaderBlocks(guard, Open(), body_bytes_max=1 << 20, now_s=clock)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +173,7 @@ async def test_the_block_that_was_not_used_for_the_longest_time_is_forgotten_fir
 async def test_longer_bodies_are_none_of_the_lane(guard: WatchedGuard, clock: Clock, length: int):
     """The lane's own bound, or the setting if that is less."""
     bytes_max = 50 if length <= 51 else 1 << 20
-    found = HeaderBlocks(guard, body_bytes_max=bytes_max, now_s=clock).find(LINE, block(length))
+    found = HeaderBlocks(guard, Open(), body_bytes_max=bytes_max, now_s=clock).find(LINE, block(length))
     assert (found is not None) == (length in (BODY_BYTES_MAX, 50))
 
 

@@ -159,6 +159,7 @@ def test_the_format_is_version_1() -> None:
         b"settings",
         b"producers",
         b"changes",
+        b"tokens",
     }
 
 

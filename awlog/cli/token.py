@@ -1,0 +1,211 @@
+"""`awlog token`: makes, lists and revokes tokens, by the server that runs on the data, else on the data themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from awlog.api import wire
+from awlog.cli.local_socket import LocalServer, running_server
+from awlog.cli.options import data_dir_options, default_data_dir
+from awlog.engine.engine import Engine
+from awlog.model.access import parse_grant
+from awlog.model.commands import RequireTokens, RevokeToken
+from awlog.model.times import parse_timestamp
+from awlog.storage.environment import Environment, create_if_new, prepare_directory
+from awlog.storage.lock import DirectoryLock
+
+_T = TypeVar("_T")
+_PERIOD: Final = re.compile(r"(\d{1,6})([mhdwy])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DAYS_OF_YEAR: Final = 365
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a text.")
+
+
+@click.group()
+def token() -> None:
+    """Say who may ask the server what.
+
+    From the first token on, every request to /api/ needs one (`Authorization: Bearer ...`), but for /api/0/info. These
+    commands work beside a running server and without one.
+
+    Example: awlog token create --name phone --scope 'append:phone-*' --expires 90d
+    """
+
+
+class _Expiry(click.ParamType):  # type: ignore[type-arg]  # generic for the checker only
+    """A period from now, or a time."""
+
+    name = "PERIOD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        found = _PERIOD.fullmatch(value)
+        try:
+            if found is None:
+                at = datetime.fromisoformat(value)
+                return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+            number, unit = int(found[1]), found[2]
+            period = timedelta(days=_DAYS_OF_YEAR * number) if unit == "y" else timedelta(**{_UNITS[unit]: number})
+            return datetime.now(UTC) + period
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no period like 90d, 12h or 1y, and no ISO 8601 time", param, ctx)
+
+
+@token.command()
+@data_dir_options
+@click.option("--name", default="", help="Who will use it; shown by `awlog token list`.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    metavar="SCOPE",
+    help="read, append, write (append, edit and delete) or admin, perhaps only for buckets whose id begins like that: "
+    "append:aw-watcher-web*. May be given several times.",
+)
+@click.option(
+    "--expires", type=_Expiry(), help="After a period (90d, 12h, 1y), or at an ISO 8601 time.  [default: never]"
+)
+@_JSON
+def create(
+    *,
+    testing: bool,
+    config: Path,  # noqa: ARG001
+    data_dir: Path | None,
+    name: str,
+    scopes: tuple[str, ...],
+    expires: datetime | None,
+    as_json: bool,
+) -> None:
+    """Make a token and print its secret, this once: only a hash of it is kept.
+
+    Example: awlog token create --name browser --scope 'append:aw-watcher-web*'
+    """
+    body = {"name": name, "scopes": list(scopes), "expires": None if expires is None else expires.isoformat()}
+    made = _Tokens(data_dir or default_data_dir(testing=testing)).create(body)
+    if as_json:
+        click.echo(msgspec.json.encode(made))
+        return
+    click.echo(made["secret"])
+    click.echo("This is shown once. Requests to /api/ need a token from now on.", err=True)
+
+
+@token.command("list")
+@data_dir_options
+@_JSON
+def list_(*, testing: bool, config: Path, data_dir: Path | None, as_json: bool) -> None:  # noqa: ARG001
+    """Print all tokens: what they may do, until when, and when they were used last (to the minute).
+
+    Example: awlog token list --json
+    """
+    known = _Tokens(data_dir or default_data_dir(testing=testing)).all()
+    if as_json:
+        click.echo(msgspec.json.encode(known))
+        return
+    click.echo(f"{'id':14} {'name':20} {'scopes':32} {'expires':20} {'last used':20}")
+    for each in known["tokens"]:
+        scopes, expires, used = " ".join(each["scopes"]), each["expires"] or "never", each["last_used"] or "never"
+        click.echo(f"{each['id']:14} {each['name']:20} {scopes:32} {expires[:19]:20} {used[:19]:20}")
+    click.echo("Requests need a token." if known["required"] else "Requests need no token.", err=True)
+
+
+@token.command()
+@data_dir_options
+@click.argument("token_id", metavar="ID")
+def revoke(*, testing: bool, config: Path, data_dir: Path | None, token_id: str) -> None:  # noqa: ARG001
+    """Revoke a token, at once and for ever. `awlog token list` shows the ids.
+
+    Revoking the last one does not open the server: `awlog token require --off` does.
+
+    Example: awlog token revoke 3fa94c21b07d
+    """
+    _Tokens(data_dir or default_data_dir(testing=testing)).revoke(token_id)
+
+
+@token.command()
+@data_dir_options
+@click.option("--on/--off", "required", default=True, show_default=True, help="Whether requests need a token.")
+def require(*, testing: bool, config: Path, data_dir: Path | None, required: bool) -> None:  # noqa: ARG001
+    """Say whether requests need a token. Making a token turns this on; only this command turns it off.
+
+    Example: awlog token require --off
+    """
+    needed = _Tokens(data_dir or default_data_dir(testing=testing)).require(required=required)
+    if needed and not required:
+        click.echo("Requests still need one: the settings `api_key` or `require_tokens` say so.", err=True)
+
+
+class _Tokens:
+    """The tokens of a data directory, by its server if one runs there. Each method gives what the API gives."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def create(self, body: dict[str, Any]) -> Any:
+        """Raises BadRequest, ServerRefused."""
+
+        async def by_engine(engine: Engine) -> Any:
+            grants = [parse_grant(text) for text in body["scopes"]]
+            expires_us = None if body["expires"] is None else parse_timestamp(body["expires"])
+            secret, made = await engine.create_token(body["name"], grants, expires_us)
+            return msgspec.to_builtins(wire.NewTokenBody(secret, wire.token_body(made)))
+
+        return self._ask(lambda server: server.ask("POST", "/api/0/tokens", body), by_engine)
+
+    def all(self) -> Any:
+        async def by_engine(engine: Engine) -> Any:
+            tokens = [wire.token_body(each) for each in engine.tokens()]
+            return msgspec.to_builtins(wire.TokensBody(engine.requires_tokens, tokens))
+
+        return self._ask(lambda server: server.ask("GET", "/api/0/tokens"), by_engine)
+
+    def revoke(self, token_id: str) -> None:
+        """Raises NoSuchToken, ServerRefused."""
+
+        async def by_engine(engine: Engine) -> None:
+            await engine.submit(RevokeToken(token_id))
+
+        self._ask(lambda server: server.ask("DELETE", f"/api/0/tokens/{quote(token_id, safe='')}"), by_engine)
+
+    def require(self, *, required: bool) -> bool:
+        """Are tokens required after it?"""
+
+        async def by_engine(engine: Engine) -> bool:
+            await engine.submit(RequireTokens(required))
+            return engine.requires_tokens
+
+        body = {"required": required}
+        return self._ask(lambda server: bool(server.ask("PUT", "/api/0/tokens", body)["required"]), by_engine)
+
+    def _ask(
+        self, by_server: Callable[[LocalServer], _T], by_engine: Callable[[Engine], Coroutine[Any, Any, _T]]
+    ) -> _T:
+        server = running_server(self._data_dir)
+        if server is not None:
+            with server:
+                return by_server(server)
+        prepare_directory(self._data_dir)
+        with DirectoryLock(self._data_dir):
+            create_if_new(self._data_dir)
+            environment = Environment(self._data_dir)
+            try:
+                return asyncio.run(_with_engine(environment, by_engine))
+            finally:
+                environment.close()
+
+
+async def _with_engine(environment: Environment, act: Callable[[Engine], Coroutine[Any, Any, _T]]) -> _T:
+    engine = Engine(environment)
+    try:
+        return await act(engine)
+    finally:
+        await engine.close()
