@@ -1,4 +1,4 @@
-"""`/admin/backup`: the care of the store."""
+"""`/admin/backup` and `/admin/compact`: the care of the store."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from awlog.api import wire
 from awlog.api.call import Call
 from awlog.api.describe import Body, Operation, described
 from awlog.engine.backups import BackupDone
+from awlog.engine.compaction import Compacted
 
 
 class BackupBody(Struct):
@@ -30,3 +31,9 @@ async def back_up(call: Call) -> web.StreamResponse:
     if call.request.body_exists:
         body = wire.decode(_BACKUP_DECODER, await call.json_body())
     return call.json(wire.encode(await call.engine.backups.make(body.name)))
+
+
+@described(Operation(Compacted))
+async def compact(call: Call) -> web.StreamResponse:
+    """Writes the store anew, without the room of what was deleted; recording goes on, and waits some 10 ms at the end."""
+    return call.json(wire.encode(await call.engine.compact()))

@@ -102,6 +102,7 @@ ROUTES: Final = (
     Route("0/tokens/{token_id}", {"DELETE": Endpoint(tokens.revoke_token, ADMIN)}),
     Route("0/log", {"GET": Endpoint(info.get_log, ADMIN)}),
     Route("0/admin/backup", {"POST": Endpoint(care.back_up, ADMIN)}),
+    Route("0/admin/compact", {"POST": Endpoint(care.compact, ADMIN)}),
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import click
 
 from awlog import __version__
 from awlog.cli.backup import backup
+from awlog.cli.compact import compact
 from awlog.cli.config import config
 from awlog.cli.import_ import import_
 from awlog.cli.openapi import openapi
@@ -42,7 +43,7 @@ def awlog() -> None:
     """
 
 
-for _command in (serve, paths, config, query, verify, stats, token, openapi, import_, backup, restore):
+for _command in (serve, paths, config, query, verify, stats, token, openapi, import_, backup, restore, compact):
     awlog.add_command(_command)
 
 

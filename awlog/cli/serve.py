@@ -35,6 +35,7 @@ from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
 from awlog.model.errors import CannotStart, DataDamaged
 from awlog.storage.check import check
+from awlog.storage.copying import remove_abandoned
 from awlog.storage.environment import DATA_FILE, Environment, create_if_new, prepare_directory
 from awlog.storage.identity import Identity
 from awlog.storage.lock import DirectoryLock
@@ -72,6 +73,7 @@ def serve(**values: Any) -> None:
         local = listen_locally(config.data_dir)
         identity = create_if_new(config.data_dir)
         inherited = [lock.release, *(listening.close for listening in (*sockets, local) if listening)]
+        remove_abandoned(config.data_dir / DATA_FILE)
         rehearse(config.data_dir, lambda: _rehearsal(config), let_go=lambda: [let_go() for let_go in inherited])
         environment = Environment(config.data_dir)
         try:

@@ -76,6 +76,7 @@ class Committer:
         self._open = Batch()
         self._in_flight: Batch | None = None
         self._begin_scheduled = False
+        self._held = False
         self._settle_waiters: list[asyncio.Future[None]] = []
         self.commit_count = 0
         self.answered_count = 0
@@ -112,6 +113,17 @@ class Committer:
         self._settle_waiters.append(waiter)
         await waiter
 
+    async def hold(self) -> None:
+        """No commit begins until `release`; none is in flight when it returns. What arrives waits in the open batch."""
+        assert not self._held, "it is held once"
+        self._held = True
+        while self._in_flight is not None:
+            await self.settled()
+
+    def release(self) -> None:
+        self._held = False
+        self._begin()
+
     async def close(self) -> None:
         """Commits what is open, then ends the thread."""
         while self._open.writes or self._in_flight is not None:
@@ -143,7 +155,7 @@ class Committer:
 
     def _begin(self) -> None:
         self._begin_scheduled = False
-        if self._in_flight is None and self._open.writes:
+        if self._in_flight is None and self._open.writes and not self._held:
             try:
                 self._before_commit()
             except Busy as error:

@@ -20,6 +20,7 @@ from awlog.engine.access import AccessRules, Admission, Door, new_token
 from awlog.engine.backups import BackupPlan, Backups
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
+from awlog.engine.compaction import Compaction
 from awlog.engine.reader_process import Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
 from awlog.engine.status import BucketStatus, ServerStatus, Statuses, room
@@ -57,6 +58,7 @@ from awlog.model.facts import Fact, RecordsSealed
 from awlog.model.page import Page
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.query.render import AnswerStarts, render_event, render_events
+from awlog.storage.compaction import Compacted
 from awlog.storage.environment import READERS_MAX, Environment
 from awlog.storage.recovery import recover
 from awlog.storage.segment_cache import SegmentCache
@@ -134,6 +136,7 @@ class Engine:
         self._tried_at_s = 0.0
         self._may_read = asyncio.Event()
         self._may_read.set()
+        self._turns_without_snapshots = 0
         self._snapshot_turns = asyncio.Semaphore(_SNAPSHOTS_MAX)
         self._import_turn = asyncio.Lock()
         self._statuses = Statuses()
@@ -153,12 +156,16 @@ class Engine:
         )
         self._upkeep = Upkeep(self._seal_oldest)
         self.backups = Backups(environment.data_dir, backup_plan, clock)
+        self._compaction = Compaction(
+            environment, self._committer, without_snapshots=self._without_snapshots, on_swapped=self._take_new_file
+        )
         for bucket in self._durable.buckets():
             self._upkeep.note(bucket.number, bucket.head)
 
     async def close(self) -> None:
         """Commits what is open, marks the store clean, ends the thread. The environment stays the caller's."""
         await self.backups.close()
+        await self._compaction.close()
         await self._readers.close()
         await self._upkeep.close()
         if self._note_uses_timer is not None:
@@ -347,6 +354,7 @@ class Engine:
     def _take_durable(self, writes: WriteSet, txn_id: int) -> None:
         self._durable.absorb(writes)
         self._durable_txn_id = txn_id
+        self._compaction.note(writes)
         self._committed_us = self.clock()
         if writes.tokens or writes.tokens_required is not None:
             self._door.take(self._durable.tokens, required=self._durable.tokens_required)
@@ -383,13 +391,34 @@ class Engine:
 
     async def _grow(self) -> None:
         """Doubles LMDB's map when no snapshot is open; new ones wait."""
+        async with self._without_snapshots():
+            self._environment.grow()
+
+    @asynccontextmanager
+    async def _without_snapshots(self) -> AsyncIterator[None]:
+        """A time in which no snapshot is open and none is opened. Rare: once for every doubling of the data."""
+        self._turns_without_snapshots += 1
         self._may_read.clear()
         try:
-            while self._environment.reader_count:  # noqa: ASYNC110 - rare: once for every doubling of the data
+            while self._environment.reader_count:  # noqa: ASYNC110
                 await asyncio.sleep(_GROW_POLL_S)
-            self._environment.grow()
+            yield
         finally:
-            self._may_read.set()
+            self._turns_without_snapshots -= 1
+            if not self._turns_without_snapshots:
+                self._may_read.set()
+
+    async def compact(self) -> Compacted:
+        """Writes the store anew, without the room of what is gone; writes wait for some 10 ms at the end.
+
+        Raises DataDamaged, InsufficientStorage, Unavailable; then everything is as it was.
+        """
+        return await self._compaction.run()
+
+    def _take_new_file(self) -> None:
+        self._durable_txn_id = self._environment.last_txn_id()
+        self._writer = self._open_writer(self._environment)
+        self._readers.renew()
 
     # Reads
 

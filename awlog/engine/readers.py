@@ -91,6 +91,7 @@ class Readers:
         self._stream_count = 0
         self._idle: list[asyncio.subprocess.Process] = []
         self._all: set[asyncio.subprocess.Process] = set()
+        self._outdated: set[asyncio.subprocess.Process] = set()
 
     async def query(
         self, lines: list[str], periods: list[str], *, name: str, explain: bool, prefixes: tuple[str, ...]
@@ -125,6 +126,13 @@ class Readers:
         """Ends all readers, and with them what they are doing."""
         for reader in list(self._all):
             await self._end(reader)
+
+    def renew(self) -> None:
+        """From now on only readers that are started after this: those there are have another file open."""
+        self._outdated = set(self._all)
+        for reader in self._idle:
+            if reader.returncode is None:
+                reader.kill()
 
     def may_stream(self) -> bool:
         """Is there a process for one more long read? Whoever reads slowly keeps it, so there are few, beside those
@@ -168,7 +176,7 @@ class Readers:
             _log.error("a reader process ended in the middle of its work", status=borrowed.process.returncode)
             raise Unavailable("The process that worked on this request ended; see the log and try again") from None
         finally:
-            if borrowed.whole and len(self._idle) < _KEPT_COUNT:
+            if borrowed.whole and len(self._idle) < _KEPT_COUNT and borrowed.process not in self._outdated:
                 self._idle.append(borrowed.process)
             else:
                 await self._end(borrowed.process)
@@ -177,7 +185,8 @@ class Readers:
         """The one used last, which knows most of what is asked again. Those that were ended from outside are let go."""
         while self._idle:
             reader = self._idle.pop()
-            if reader.returncode is None and reader.stdin is not None and not reader.stdin.is_closing():
+            usable = reader.returncode is None and reader not in self._outdated
+            if usable and reader.stdin is not None and not reader.stdin.is_closing():
                 return reader
             await self._end(reader)
         return None
@@ -198,6 +207,7 @@ class Readers:
 
     async def _end(self, reader: asyncio.subprocess.Process) -> None:
         self._all.discard(reader)
+        self._outdated.discard(reader)
         if reader in self._idle:
             self._idle.remove(reader)
         if reader.returncode is None:

@@ -7,15 +7,13 @@ file is proved before it takes its place, so a failed backup never replaces a go
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
 import msgspec
 from msgspec import Struct
 
-from awlog.model.errors import CannotStart, DataDamaged, InsufficientStorage, Refused, Unavailable
+from awlog.model.errors import CannotStart, DataDamaged, Refused
 from awlog.model.times import Micros
 from awlog.storage import layout
 from awlog.storage.check import Progress
@@ -23,7 +21,7 @@ from awlog.storage.copying import aside, copy_rows, give_identity, no_progress, 
 from awlog.storage.environment import DATA_FILE, MAP_BYTES, TABLES_MAX, Environment, existing, prepare_directory
 from awlog.storage.identity import IDENTITY_FILE, Identity, new_device_id, write_identity
 from awlog.storage.lock import DirectoryLock
-from awlog.storage.room import is_full
+from awlog.storage.room import told_as_ours
 
 
 class BackupNote(Struct, frozen=True):
@@ -55,7 +53,7 @@ def back_up(data_dir: Path, file: Path, *, made_us: Micros, progress: Progress =
     in `file` before is still there.
     """
     existing(data_dir)
-    with _told_as_ours(file.parent), aside(file) as made:
+    with told_as_ours(file.parent), aside(file) as made:
         source = Environment(data_dir, read_only=True)
         try:
             copy_rows(source.lmdb, made, progress)
@@ -86,7 +84,7 @@ def restore(file: Path, data_dir: Path, *, new_device: bool, progress: Progress 
         raise CannotStart(f"{file} is {'empty' if file.is_file() else 'not there'}. Nothing was touched.")
     _refuse_to_overwrite(data_dir)
     prepare_directory(data_dir)
-    with _told_as_ours(data_dir), DirectoryLock(data_dir), aside(data_dir / DATA_FILE) as made:
+    with told_as_ours(data_dir), DirectoryLock(data_dir), aside(data_dir / DATA_FILE) as made:
         _refuse_to_overwrite(data_dir)
         shutil.copyfile(file, made / DATA_FILE)
         (made / DATA_FILE).chmod(0o600)
@@ -148,16 +146,3 @@ def _change_meta(store_dir: Path, changes: dict[bytes, bytes | None]) -> None:
                     txn.put(key, value, db=meta)
     finally:
         environment.close()
-
-
-@contextmanager
-def _told_as_ours(folder: Path) -> Iterator[None]:
-    """Errors of the disk as errors that say what to do."""
-    try:
-        yield
-    except lmdb.Error as error:
-        kind = InsufficientStorage if is_full(error, folder) else Unavailable
-        raise kind(f"{folder}: {error}. Nothing was changed.") from error
-    except OSError as error:
-        kind = InsufficientStorage if is_full(error, folder) else Unavailable
-        raise kind(f"{error.filename or folder}: {error.strerror or error}. Nothing was changed.") from error

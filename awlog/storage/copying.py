@@ -68,7 +68,8 @@ def _copy_table(
         with target.begin(write=True) as txn:
             while more and step_bytes < _STEP_BYTES:
                 key, value = cursor.item()
-                txn.put(key, value, db=copied, append=True)
+                if not txn.put(key, value, db=copied, append=True):
+                    raise DataDamaged("A table whose keys are not in their order")
                 step_bytes += len(key) + len(value)
                 row_count += 1
                 if row_count % _STEP_ROWS == 0:

@@ -22,6 +22,7 @@ from awlog.storage import layout
 from awlog.storage.identity import Identity, new_device_id, read_identity, sync_directory, write_identity
 
 DATA_FILE: Final = "data.mdb"
+LOCK_FILE: Final = "lock.mdb"
 
 # The map is address space, not memory and not disk (on Windows it is disk): generous, and doubled when half full.
 MAP_BYTES: Final = 1 << 28 if sys.platform == "win32" else 1 << 32
@@ -96,6 +97,15 @@ class Environment:
             self._open()
         except (CannotStart, OSError) as error:
             raise Unavailable(f"The store cannot be opened again: {error}") from error
+
+    def adopt(self, successor: Environment) -> None:
+        """Goes on with the files of another environment, which have taken the place of these. Closes these.
+
+        No transaction may be open in this process.
+        """
+        assert self.reader_count == 0, "a snapshot would lose its pages"
+        self.lmdb.close()
+        self.lmdb, self.databases, self._map_bytes = successor.lmdb, successor.databases, successor._map_bytes
 
     @contextmanager
     def reading(self) -> Iterator[lmdb.Transaction]:

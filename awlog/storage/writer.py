@@ -6,6 +6,7 @@ the tail record has a table of its own and is not in `log`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +42,17 @@ class Writer:
         About 0.3 ms for one record, 1.2 µs for each of a thousand. Raises MapFull, InsufficientStorage or Unavailable;
         then nothing of it is kept, and after the latter two the environment must be opened anew.
         """
+        return self.commit_all([writes])
+
+    def commit_all(self, writes: Sequence[WriteSet]) -> int:
+        """As `commit`, for write sets that follow each other, in one transaction."""
         environment = self._environment
         try:
             with environment.lmdb.begin(write=True) as txn:
                 if not self._marked_unclean:
                     txn.put(layout.CLEAN_KEY, b"0", db=environment.databases[layout.META])
-                _put_all(txn, environment, writes)
+                for each in writes:
+                    _put_all(txn, environment, each)
         except lmdb.MapFullError:
             raise MapFull from None
         except lmdb.Error as error:

@@ -101,6 +101,7 @@ def found(path: str, method: str = "GET") -> tuple[str, dict[str, str]]:
         ("GET", "0/log", "get_log", {}),
         ("GET", "0/openapi.json", "get_openapi", {}),
         ("POST", "0/admin/backup", "back_up", {}),
+        ("POST", "0/admin/compact", "compact", {}),
         ("GET", "0/buckets/events", "get_bucket", {"bucket_id": "events"}),
         ("GET", "0/buckets/events/events/count", "count_events", {"bucket_id": "events"}),
         ("GET", "0/buckets/count/export", "export_bucket", {"bucket_id": "count"}),

@@ -33,6 +33,7 @@ ROUTES: dict[str, set[str]] = {
     "/log": READ,
     "/openapi.json": READ,
     "/admin/backup": {"POST"},
+    "/admin/compact": {"POST"},
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"]
 

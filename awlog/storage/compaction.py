@@ -1,0 +1,86 @@
+"""A store written anew without its free pages and without the bytes of erased rows, in place of the old file.
+
+The new file is made and proved in a directory aside, and then renamed over the old one: a crash at any moment leaves one of
+the two, and both hold everything. LMDB's lock file changes with it: it belongs to the pages of one file.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from awlog.log.write_set import WriteSet
+from awlog.storage.check import Progress
+from awlog.storage.copying import aside, copy_rows, give_identity, no_progress, proved, put_in_place
+from awlog.storage.environment import DATA_FILE, LOCK_FILE, Environment, existing
+from awlog.storage.lock import DirectoryLock
+from awlog.storage.room import told_as_ours
+from awlog.storage.writer import Writer
+
+
+class Compacted(Struct, frozen=True):
+    """Lengths of the file."""
+
+    before_bytes: int
+    after_bytes: int
+
+
+def compact(data_dir: Path, progress: Progress = no_progress) -> Compacted:
+    """Compacts a store that no server has open. Raises CannotStart, DataDamaged, InsufficientStorage, Unavailable."""
+    data_file = existing(data_dir) / DATA_FILE
+    with DirectoryLock(data_dir), told_as_ours(data_dir), aside(data_file) as made:
+        before_bytes = data_file.stat().st_size
+        copy_compactly(data_dir, made, progress)
+        put_in_place(made / DATA_FILE, data_file)
+        with suppress(FileNotFoundError):
+            (data_dir / LOCK_FILE).unlink()
+        return Compacted(before_bytes, data_file.stat().st_size)
+
+
+def copy_compactly(data_dir: Path, made: Path, progress: Progress = no_progress) -> None:
+    """Writes what the store holds at this moment into `made`, and proves it. Raises as `compact`."""
+    source = Environment(data_dir, read_only=True)
+    try:
+        copy_rows(source.lmdb, made, progress)
+    finally:
+        source.close()
+    give_identity(made)
+    proved(made)
+
+
+class Successor:
+    """A compact copy that is brought up to date, and then takes the place of the file that a server has open.
+
+    For one thread at a time. `environment` is open until the successor is adopted or closed.
+    """
+
+    def __init__(self, made: Path) -> None:
+        self.environment = Environment(made)
+        self._made = made
+        self._writer = Writer(self.environment)
+
+    def catch_up(self, writes: list[WriteSet]) -> None:
+        """Applies, in one transaction, what was committed since the copy began; what it holds already does no harm.
+
+        Raises MapFull, InsufficientStorage, Unavailable.
+        """
+        if writes:
+            self._writer.commit_all(writes)
+
+    def take_place(self, data_dir: Path) -> None:
+        """Renames it over the store's file: durable when it returns. Nothing may be committed meanwhile.
+
+        A process that opens the store in the middle of this finds no lock file and makes one of its own.
+        """
+        descriptor = os.open(self._made / DATA_FILE, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        with suppress(FileNotFoundError):
+            (data_dir / LOCK_FILE).unlink()
+        (self._made / DATA_FILE).replace(data_dir / DATA_FILE)
+        (self._made / LOCK_FILE).replace(data_dir / LOCK_FILE)
