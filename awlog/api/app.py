@@ -20,6 +20,7 @@ from awlog.api.failures import refusal
 from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
 from awlog.api.routes import ROUTES, Router, path_segments
+from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
 from awlog.model.access import NO_ACCESS, Access
 from awlog.model.errors import (
@@ -28,6 +29,7 @@ from awlog.model.errors import (
     BucketExists,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     PayloadTooLarge,
     RequestTimeout,
     Unauthorized,
@@ -55,11 +57,15 @@ class App:
         self._router = Router(ROUTES)
         self._explorer = ExplorerPage(ROUTES)
         self._in_progress = in_progress
-        # Told of each answer that has been written to its end.
+        self._bodies = ByteBudget(settings.limits.bodies_bytes)
+        # Told of each request that begins, that has ended one way or another, and that has been answered to its end.
+        self.on_begun: Callable[[web.BaseRequest], None] = lambda _request: None
+        self.on_ended: Callable[[web.BaseRequest], None] = lambda _request: None
         self.on_answered: Callable[[web.BaseRequest, web.StreamResponse], None] = lambda _request, _response: None
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         self._in_progress.begin()
+        self.on_begun(request)
         try:
             response = await self._respond(request)
             if self._in_progress.stopping and not response.prepared:
@@ -68,16 +74,19 @@ class App:
                 with suppress(ConnectionError):  # met again there, and the connection is closed
                     await response.prepare(request)
                     await response.write_eof()
+                    # A client that does not read gets no second answer to put beside the first.
+                    await request.writer.drain()
                     self.on_answered(request, response)
             return response
         finally:
+            self.on_ended(request)
             self._in_progress.end()
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.version < HttpVersion10:  # HTTP/0.9 has no status to refuse it with
             return _hang_up(request)
         target, _, query_text = request.raw_path.partition("#")[0].partition("?")
-        call = Call(request, self._engine, self._settings, query_text, self._in_progress)
+        call = Call(request, self._engine, self._settings, query_text, self._in_progress, self._bodies)
         if len(request.headers.get("Content-Length", "")) > _LENGTH_DIGITS_MAX:
             response = _failed(call, BadRequest("The Content-Length has too many digits"))
             response.force_close()  # nobody can say where the body ends
@@ -98,6 +107,8 @@ class App:
             headers = {"Connection": "close"}
             body = b'{"type":"InternalError","message":"awlog made a mistake; its log says more"}'
             return web.Response(body=body, status=500, content_type="application/json", headers=headers)
+        finally:
+            call.let_go()
 
     async def _answer(self, call: Call, target: str) -> web.StreamResponse:
         request, guard = call.request, self.guard
@@ -173,6 +184,8 @@ def _failed(call: Call, error: AwlogError) -> web.Response:
         response.headers["Allow"] = error.allowed
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Overloaded):
+        response.headers["Retry-After"] = "1"
     if isinstance(error, (PayloadTooLarge, RequestTimeout)):
         response.force_close()  # the rest of the body is not read
     return response

@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from awlog.api.configuration import BODY_SILENCE_S, SLOW_READER_S, ApiSettings
+from awlog.api.configuration import ApiSettings
 from awlog.api.content_coding import COMPRESSED_FROM_BYTES, Encoder, coding_for
 from awlog.api.in_progress import InProgress
+from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
 from awlog.model.access import FULL_ACCESS
 from awlog.model.errors import (
@@ -28,6 +29,8 @@ from awlog.model.errors import (
 _WHOLE_BYTES_MAX: Final = 256 * 1024
 # What is written to a socket at a time: fewer system calls, and pieces that are worth compressing.
 _WRITTEN_BYTES: Final = 64 * 1024
+# A body up to this length waits for no other: no heartbeat stands behind an import. So much a connection may always hold.
+_SMALL_BODY_BYTES: Final = 64 << 10
 # From this length on a body is decoded in a thread, so that nobody waits for it.
 LARGE_BODY_BYTES: Final = 256 * 1024
 JSON_TYPE: Final = "application/json"
@@ -40,11 +43,30 @@ class BrokenOff(ConnectionError):
 class Call:
     """The request, who asks, the path's parameters, and what the answer's headers hold already."""
 
-    __slots__ = ("_query", "access", "engine", "headers", "in_progress", "params", "query_text", "request", "settings")
+    __slots__ = (
+        "_bodies",
+        "_held_bytes",
+        "_query",
+        "access",
+        "engine",
+        "headers",
+        "in_progress",
+        "params",
+        "query_text",
+        "request",
+        "settings",
+    )
 
     def __init__(
-        self, request: web.BaseRequest, engine: Engine, settings: ApiSettings, query_text: str, in_progress: InProgress
+        self,
+        request: web.BaseRequest,
+        engine: Engine,
+        settings: ApiSettings,
+        query_text: str,
+        in_progress: InProgress,
+        bodies: ByteBudget,
     ) -> None:
+        """`bodies`: what all bodies together may take. Call `let_go` when the request is answered."""
         self.request = request
         self.engine = engine
         self.settings = settings
@@ -54,6 +76,14 @@ class Call:
         self.params: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self._query: dict[str, str] | None = None
+        self._bodies = bodies
+        self._held_bytes = 0
+
+    def let_go(self) -> None:
+        """The body is not needed any more."""
+        if self._held_bytes:
+            self._bodies.give_back(self._held_bytes)
+            self._held_bytes = 0
 
     @property
     def query(self) -> dict[str, str]:
@@ -92,6 +122,8 @@ class Call:
             received_bytes += len(part)
             if received_bytes > bytes_max:
                 raise too_large(bytes_max, setting)
+            if received_bytes > _SMALL_BODY_BYTES:  # one in chunks, whose length nobody knows beforehand
+                await self.take_turn(bytes_max)
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -109,11 +141,11 @@ class Call:
         content = self.request.content
         try:
             while not content.at_eof():
-                async with asyncio.timeout(BODY_SILENCE_S):
+                async with asyncio.timeout(self.settings.limits.silence_s):
                     piece = await content.readany()
                 yield piece
         except TimeoutError:
-            raise silence() from None
+            raise silence(self.settings.limits.silence_s) from None
         except web.RequestPayloadError:
             raise BadRequest("The body is malformed: its chunks or its length do not fit") from None
 
@@ -123,7 +155,14 @@ class Call:
         length = self.request.content_length
         if length is not None and length > bytes_max:
             raise too_large(bytes_max, setting)
+        if length is not None and length > _SMALL_BODY_BYTES:
+            await self.take_turn(length)
         await self._say_continue()
+
+    async def take_turn(self, size_bytes: int) -> None:
+        """Waits, once a call, until there is room for a body of this size beside all that are received or worked on."""
+        if not self._held_bytes:
+            self._held_bytes = await self._bodies.take(size_bytes)
 
     def _check_encoding(self) -> None:
         encoding = self.request.headers.get("Content-Encoding", "identity").lower()
@@ -188,7 +227,7 @@ class Call:
         if encoder is not None:
             piece = await encoder.encode(piece, last=last)
         if piece:
-            async with asyncio.timeout(SLOW_READER_S):
+            async with asyncio.timeout(self.settings.limits.unread_s):
                 await response.write(piece)
 
     async def long_json(self, body: bytes) -> web.Response:
@@ -215,8 +254,10 @@ def is_json(content_type: str) -> bool:
     return content_type == JSON_TYPE or (content_type.startswith("application/") and content_type.endswith("+json"))
 
 
-def silence() -> RequestTimeout:
-    return RequestTimeout(f"Nothing came for {BODY_SILENCE_S:.0f} s inside the body")
+def silence(silence_s: float) -> RequestTimeout:
+    return RequestTimeout(
+        f"Nothing came for {silence_s:g} s inside the body; the setting `max_silence_s` sets the limit"
+    )
 
 
 def too_large(bytes_max: int, setting: str) -> PayloadTooLarge:

@@ -9,11 +9,30 @@ from msgspec import Struct, field
 
 BODY_BYTES_MAX: Final = 64 << 20
 IMPORT_BYTES_MAX: Final = 1_000 * 1_000_000
-# Silence inside a body, and a reader that takes nothing of its answer, end the request.
-BODY_SILENCE_S: Final = 30.0
-SLOW_READER_S: Final = 60.0
 # How often a quiet WebSocket is asked whether it is still there; half of it is the time to answer.
 PING_S: Final = 30.0
+
+
+class EdgeLimits(Struct, frozen=True):
+    """What requests and connections may take beside the length of one body: the settings of the same names with `max_`.
+
+    bodies_bytes   all bodies together that are received or decoded at one time; the next one waits
+    header_s       from the first byte of a request to the end of its headers
+    silence_s      inside a body
+    unread_s       of an answer, without progress
+    connections    more wait to be accepted
+    """
+
+    bodies_bytes: int = 256 << 20
+    request_line_bytes: int = 16 << 10
+    header_bytes: int = 64 << 10
+    header_s: float = 20.0
+    silence_s: float = 30.0
+    unread_s: float = 60.0
+    connections: int = 100_000
+    connections_per_address: int = 4096
+    form_parts: int = 100
+    form_header_bytes: int = 8 << 10
 
 
 class ApiSettings(Struct, frozen=True):
@@ -30,3 +49,4 @@ class ApiSettings(Struct, frozen=True):
     cors_origins: tuple[str, ...] = ()
     body_bytes_max: int = BODY_BYTES_MAX
     import_bytes_max: int = IMPORT_BYTES_MAX
+    limits: EdgeLimits = EdgeLimits()

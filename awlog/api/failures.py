@@ -14,6 +14,7 @@ from awlog.model.errors import (
     Damaged,
     DeleteBucketUnauthorized,
     Forbidden,
+    HeadersTooLarge,
     InsufficientStorage,
     MethodNotAllowed,
     NotFound,
@@ -22,7 +23,9 @@ from awlog.model.errors import (
     Refused,
     RequestTimeout,
     Unauthorized,
+    TooManyConnections,
     UnsupportedMediaType,
+    URITooLong,
 )
 
 _log: Final = structlog.get_logger(part="api")
@@ -38,7 +41,10 @@ STATUS: Final[dict[type[AwlogError], int]] = {
     MethodNotAllowed: 405,
     RequestTimeout: 408,
     PayloadTooLarge: 413,
+    URITooLong: 414,
     UnsupportedMediaType: 415,
+    TooManyConnections: 429,
+    HeadersTooLarge: 431,
     Damaged: 500,
     Busy: 503,
     InsufficientStorage: 507,

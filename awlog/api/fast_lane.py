@@ -10,7 +10,8 @@ answers. Only a write that could not be made durable is answered here with an er
 
 A connection lent to aiohttp comes back with its next request, if the one that was lent is answered to its end and nothing
 came behind it: clients ask for the bucket first, then send heartbeats on the same connection for years. Where that cannot
-be told for sure, it stays with aiohttp.
+be told for sure, it stays with aiohttp; without a lane all of them do. What it receives passes through here all the same:
+here connections are counted, and those end that never finish their headers, or never read.
 
 recv    data_received   find two line ends, look up line and block, decode, decide, apply       1 system call
 commit                  shared by all that wait: `engine/committer.py`
@@ -22,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -30,10 +32,12 @@ import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp.http import SERVER_SOFTWARE
 
+from awlog.api.configuration import EdgeLimits
 from awlog.api.failures import refusal
 from awlog.api.heartbeat import read_heartbeat
 from awlog.api.in_progress import InProgress
 from awlog.api.recognise import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_END, HeaderBlocks, Known, Lines
+from awlog.api.refused_heads import refused_head, too_many_connections
 from awlog.engine.engine import Engine
 from awlog.model.errors import AwlogError, Refused
 
@@ -42,8 +46,9 @@ _log: Final = structlog.get_logger(part="api")
 _SWEEP_S: Final = 1.0
 # Sweeps that a request may take to arrive. aiohttp waits for slower ones, with the limits and time-outs of the ordinary way.
 _ARRIVAL_SWEEPS: Final = 2
-# Sweeps without progress, then the connection is closed: of a client that does not read, and of one that says nothing.
-_UNREAD_SWEEPS: Final = 60
+# Sweeps in which what comes behind a refusal is thrown away.
+_LINGER_SWEEPS: Final = 2
+# Sweeps without a word, then the connection is closed.
 _IDLE_SWEEPS: Final = 3600
 # What may wait behind the request that is being carried out; then the connection is not read on.
 _AHEAD_BYTES_MAX: Final = HEAD_BYTES_MAX + BODY_BYTES_MAX
@@ -52,16 +57,32 @@ _BEGINNING: Final = b"POST /api/0/buckets/"
 # Requests after which a connection comes back. Where each line ends with CR LF the first empty line ends the headers,
 # whoever looks, so that the length of the request is known.
 _LENT_HEAD: Final = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS) (?:[^\r\n]+\r\n)+\r\n")
-_LENT_HEAD_BYTES_MAX: Final = 64 << 10
 
 
 class FastLane:
-    """Makes the protocols of accepted connections: the factory for `loop.create_server`. Owns their sweep."""
+    """Makes the protocols of accepted connections: the factory for `loop.create_server`. Owns their sweep.
 
-    def __init__(self, engine: Engine, blocks: HeaderBlocks, in_progress: InProgress, make_handler: web.Server) -> None:
-        """`make_handler`: the server that takes what is not for the lane; its App reports to `answered_by_aiohttp`."""
+    on_full, on_room  told when as many connections are open as there may be, and when there is room again
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        blocks: HeaderBlocks | None,
+        in_progress: InProgress,
+        make_handler: web.Server,
+        limits: EdgeLimits,
+    ) -> None:
+        """`make_handler`: the server that takes what is not for the lane, all if there are no `blocks`. Its App reports to
+        `begun_by_aiohttp`, `answered_by_aiohttp` and `ended_by_aiohttp`.
+        """
         self.engine = engine
         self.blocks = blocks
+        self.limits = limits
+        self.on_full: Callable[[], None] = lambda: None
+        self.on_room: Callable[[], None] = lambda: None
+        self._is_full = False
+        self._counts: dict[str, int] = {}  # connections of each address
         self.lines = Lines()
         self.in_progress = in_progress
         self.make_handler = make_handler
@@ -75,15 +96,39 @@ class FastLane:
         self._tail = b""
 
     def __call__(self) -> asyncio.Protocol:
-        return _Connection(self)
-
-    def add(self, connection: _Connection) -> None:
+        connection = _Connection(self)
         self._connections.add(connection)
+        if len(self._connections) >= self.limits.connections and not self._is_full:
+            self._is_full = True
+            self._loop.call_soon(self.on_full)  # not at once: this one is not accepted yet
+        return connection
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
+    def admit(self, address: str) -> bool:
+        """Counts one more connection of this address. False if it has too many."""
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep_again)
+        count = self._counts.get(address, 0)
+        if count >= self.limits.connections_per_address:
+            return False
+        self._counts[address] = count + 1
+        return True
 
-    def remove(self, connection: _Connection) -> None:
+    def remove(self, connection: _Connection, address: str | None) -> None:
+        """`address`: the one it was counted under, if it was admitted."""
         self._connections.discard(connection)
+        if address is not None:
+            count = self._counts[address] - 1
+            if count:
+                self._counts[address] = count
+            else:
+                del self._counts[address]
+        if self._is_full and len(self._connections) < self.limits.connections:
+            self._is_full = False
+            self.on_room()
 
     def answer_tail(self) -> bytes:
         """The headers that every answer ends with, as aiohttp writes them."""
@@ -92,6 +137,18 @@ class FastLane:
             self._tail_second = second
             self._tail = f"\r\nDate: {formatdate(second, usegmt=True)}\r\nServer: {SERVER_SOFTWARE}\r\n".encode()
         return self._tail
+
+    def begun_by_aiohttp(self, request: web.BaseRequest) -> None:
+        """The headers of a request are whole: whoever answers it has limits for the rest."""
+        connection = self.lent.get(request.protocol)
+        if connection is not None:
+            connection.is_asked = True
+
+    def ended_by_aiohttp(self, request: web.BaseRequest) -> None:
+        """Nothing more is done for this request, but that aiohttp may have a file to send."""
+        connection = self.lent.get(request.protocol)
+        if connection is not None:
+            connection.is_asked = connection.is_arriving = False
 
     def answered_by_aiohttp(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """The answer has been written to its end."""
@@ -109,14 +166,15 @@ class FastLane:
 
     def sweep(self) -> None:
         """Looks at all connections and known blocks; once a second."""
-        self.blocks.forget_old()
+        if self.blocks is not None:
+            self.blocks.forget_old()
         for connection in list(self._connections):
             connection.tick()
 
     def _sweep_again(self) -> None:
         """The one timer of all connections, while there is something to watch."""
         self.sweep()
-        watching = self._connections or len(self.blocks)
+        watching = self._connections or (self.blocks is not None and len(self.blocks))
         self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep_again) if watching else None
 
 
@@ -126,21 +184,29 @@ class _Connection(asyncio.Protocol):
     idle       nothing received that is not answered
     arriving   a part of a heartbeat has come: `_received`, and `_wanted_bytes` if its headers are judged
     waiting    the request at the beginning of `_received` is being carried out: `_known` is its header block
-    lent       aiohttp has it: what comes is passed on, and `_lent_bytes` counted
+    lent       aiohttp has it: what comes is passed on, and `_lent_bytes` counted; for ever if it `_stays` there.
+               `is_asked`: the headers are whole, and the answer is not; `is_arriving`: some of the headers are there
     """
 
     __slots__ = (
+        "_address",
         "_can_write",
         "_handler",
         "_has_paused_reading",
+        "_is_refused",
         "_known",
         "_lane",
         "_lent_bytes",
         "_lent_head",
         "_received",
+        "_stays",
         "_sweeps",
         "_transport",
+        "_unread_bytes",
+        "_unread_sweeps",
         "_wanted_bytes",
+        "is_arriving",
+        "is_asked",
     )
 
     def __init__(self, lane: FastLane) -> None:
@@ -155,16 +221,28 @@ class _Connection(asyncio.Protocol):
         self._can_write = True
         self._has_paused_reading = False
         self._sweeps = 0  # since the state became what it is
+        self._address: str | None = None
+        self._stays = False
+        self._is_refused = False
+        self._unread_bytes = 0
+        self._unread_sweeps = 0
+        self.is_asked = False
+        self.is_arriving = False
 
     # What the transport tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._lane.add(self)
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else ""
+        if self._lane.admit(address):
+            self._address = address
+        else:
+            self._refuse(too_many_connections(self._lane.limits.connections_per_address))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._lane.remove(self)
+        self._lane.remove(self, self._address)
         if self._wanted_bytes:
             self._end_request()
         self._received = b""
@@ -173,6 +251,8 @@ class _Connection(asyncio.Protocol):
             self._handler.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         if self._lent_bytes:
             self._pass_on(data)
             return
@@ -205,21 +285,45 @@ class _Connection(asyncio.Protocol):
 
     def tick(self) -> None:
         """Once a second."""
-        self._sweeps += 1
-        if self._lent_bytes or self._known is not None or self._transport is None:
+        transport = self._transport
+        if transport is None:
             return
-        if not self._can_write:
-            if self._sweeps > _UNREAD_SWEEPS:
-                self._transport.abort()
+        self._sweeps += 1
+        limits = self._lane.limits
+        unread_bytes = transport.get_write_buffer_size()
+        if unread_bytes or self._unread_bytes:
+            self._unread_sweeps = self._unread_sweeps + 1 if unread_bytes == self._unread_bytes else 0
+            self._unread_bytes = unread_bytes
+            if self._unread_sweeps > limits.unread_s:
+                transport.abort()
+                return
+        if self._is_refused:
+            if self._sweeps > _LINGER_SWEEPS:
+                transport.abort()
+        elif self._lent_bytes:
+            if self.is_arriving and not self.is_asked and self._sweeps > limits.header_s:
+                transport.abort()
+        elif self._known is not None or not self._can_write:
+            pass
         elif self._received:
             if self._sweeps > _ARRIVAL_SWEEPS:
                 self._hand_over()
         elif self._sweeps > _IDLE_SWEEPS:
-            self._transport.close()
+            transport.close()
 
     def close(self) -> None:
         if self._transport is not None and not self._lent_bytes:
             self._transport.close()
+
+    def _refuse(self, answer: bytes) -> None:
+        """Closes the connection, behind an answer to nothing in particular. What still comes is thrown away for a moment:
+        a reset would take the answer along.
+        """
+        assert self._transport is not None, "what is refused came from somewhere"
+        self._is_refused, self._sweeps = True, 0
+        self._transport.write(answer)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def _serve(self) -> None:
         """Begins the request that `_received` begins with, as far as it is there."""
@@ -227,6 +331,9 @@ class _Connection(asyncio.Protocol):
         if not received or len(received) < self._wanted_bytes or self._known is not None or not self._can_write:
             return
         lane = self._lane
+        if lane.blocks is None:
+            self._hand_over()
+            return
         line_end = received.find(b"\r\n")
         head_end = received.find(HEADERS_END, line_end, HEAD_BYTES_MAX)
         if head_end < 0:
@@ -325,10 +432,21 @@ class _Connection(asyncio.Protocol):
     def _pass_on(self, data: bytes) -> None:
         assert self._handler is not None, "lent to somebody"
         self._lent_bytes += len(data)
-        if len(self._lent_head) < _LENT_HEAD_BYTES_MAX and not self._lent_head.endswith(HEADERS_END):
+        if not self.is_arriving:
+            self.is_arriving = True
+            if self._stays:
+                self._sweeps = 0
+        if not self._stays and not self._lent_head.endswith(HEADERS_END):
+            limits = self._lane.limits
             # The headers only: a body may be long, and lent for long.
-            head, end, _ = (self._lent_head + data[:_LENT_HEAD_BYTES_MAX]).partition(HEADERS_END)
+            head, end, _ = (self._lent_head + data[: limits.request_line_bytes + limits.header_bytes]).partition(
+                HEADERS_END
+            )
             self._lent_head = head + end
+            refused = refused_head(self._lent_head, limits)
+            if refused is not None:
+                self._refuse(refused)
+                return
         self._handler.data_received(data)
 
     def take_back(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -336,10 +454,12 @@ class _Connection(asyncio.Protocol):
         handler, transport = self._handler, self._transport
         assert handler is not None, "lent to somebody"
         assert transport is not None, "a lost connection is lent to nobody"
-        del self._lane.lent[handler]
+        if self._stays:
+            return
         head = _LENT_HEAD.match(self._lent_head)
         answered = (
-            head is not None
+            self._lane.blocks is not None
+            and head is not None
             and request.version == HttpVersion11
             and "Upgrade" not in request.headers
             and response.keep_alive
@@ -348,12 +468,13 @@ class _Connection(asyncio.Protocol):
             and transport.is_reading()
         )
         if answered:
+            del self._lane.lent[handler]
             self._lent_bytes, self._lent_head, self._sweeps = 0, b"", 0
+            self.is_asked = self.is_arriving = False
             # The handler would close the connection an hour after its last request; when it has gone to rest it need not.
             asyncio.get_running_loop().call_later(_SWEEP_S, self._let_rest)
         else:
-            self._lane.remove(self)
-            transport.set_protocol(handler)
+            self._stays, self._lent_head = True, b""
 
     def _let_rest(self) -> None:
         """Not if it works again: perhaps it keeps the connection, and then closes it when that is idle."""

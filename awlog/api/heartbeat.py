@@ -39,7 +39,11 @@ _EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "da
 async def heartbeat(call: Call) -> web.StreamResponse:
     """Extends the newest event if the data are equal and the gap is at most `pulsetime` seconds, else stores a new one."""
     body = await call.json_body()
-    beat = read_heartbeat(body, call.params["bucket_id"], span_of_pulsetime(call.query.get("pulsetime")))
+    pulsetime_us = span_of_pulsetime(call.query.get("pulsetime"))
+    if len(body) < LARGE_BODY_BYTES:
+        beat = read_heartbeat(body, call.params["bucket_id"], pulsetime_us)
+    else:
+        beat = await asyncio.to_thread(read_heartbeat, body, call.params["bucket_id"], pulsetime_us)
     return call.json(call.engine.render(await call.engine.submit(beat)))
 
 

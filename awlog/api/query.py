@@ -57,10 +57,13 @@ async def query(call: Call) -> web.StreamResponse:
     finally:
         running.cancel()
     answer = running.result()
-    if answer.explanation is None:
-        return await call.stream(_as_list(answer.parts))
-    results = Raw(b"[%b]" % b"".join(answer.parts))
-    return call.json(wire.encode({"results": results, "explanation": answer.explanation}))
+    try:
+        if answer.explanation is None:
+            return await call.stream(_as_list(answer.parts))
+        results = Raw(b"[%b]" % b"".join(answer.parts))
+        return call.json(wire.encode({"results": results, "explanation": answer.explanation}))
+    finally:
+        call.engine.let_go(answer)
 
 
 async def _as_list(parts: list[bytes]) -> AsyncGenerator[bytes]:

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from awlog.api import wire
 from awlog.api.call import Call
-from awlog.api.configuration import PING_S, SLOW_READER_S
+from awlog.api.configuration import PING_S
 from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.failures import body_of
 from awlog.api.intake import Intake, checked_producer, own_id
@@ -150,7 +150,7 @@ async def _write(call: Call, response: web.StreamResponse, lines: list[bytes]) -
     if lines and not response.prepared:
         await response.prepare(call.request)
     for line in lines:
-        async with asyncio.timeout(SLOW_READER_S):
+        async with asyncio.timeout(call.settings.limits.unread_s):
             await response.write(line + b"\n")
 
 
@@ -282,5 +282,5 @@ class _Conversation:
             await self._send(line)
 
     async def _send(self, line: bytes) -> None:
-        async with asyncio.timeout(SLOW_READER_S):
+        async with asyncio.timeout(self._call.settings.limits.unread_s):
             await self._socket.send_frame(line, WSMsgType.TEXT)

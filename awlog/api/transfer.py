@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from typing import Final, TypeVar
+from collections.abc import AsyncGenerator
+from typing import Final
 from urllib.parse import quote
 
-from aiohttp import BodyPartReader, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from msgspec import Raw
 
 from awlog.api import wire
-from awlog.api.call import Call, is_json, silence, too_large
-from awlog.api.configuration import BODY_SILENCE_S
+from awlog.api.call import LARGE_BODY_BYTES, Call, is_json, silence, too_large
 from awlog.api.describe import Body, Operation, described
 from awlog.engine.engine import ExportedBucket
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
@@ -21,9 +20,9 @@ from awlog.model.commands import CreateBucket, NewEvent
 from awlog.model.errors import BadRequest, UnsupportedMediaType
 from awlog.model.times import Micros, format_timestamp, parse_timestamp
 
-_PARTS_MAX: Final = 100
+# Of one part of a form. It has two.
+_PART_HEADERS_MAX: Final = 16
 _IMPORT_SETTING: Final = "max_import_bytes"
-_T = TypeVar("_T")
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 Import = list[tuple[CreateBucket, list[NewEvent]]]
@@ -119,36 +118,45 @@ async def import_buckets(call: Call) -> web.StreamResponse:
 
 async def _parts(call: Call) -> list[tuple[str, bytes]]:
     """The parts of a form, each a document, whatever its name."""
-    bytes_max = call.settings.import_bytes_max
+    bytes_max, limits = call.settings.import_bytes_max, call.settings.limits
     await call.begin_body(bytes_max, _IMPORT_SETTING)
     documents: list[tuple[str, bytes]] = []
     received_bytes = 0
     try:
-        reader = await call.request.multipart()
-        while (part := await _in_time(reader.next())) is not None:
+        reader = MultipartReader(
+            call.request.headers,
+            call.request.content,
+            max_field_size=limits.form_header_bytes + len(b"\r\n"),
+            max_headers=_PART_HEADERS_MAX,
+        )
+        while (part := await asyncio.wait_for(reader.next(), limits.silence_s)) is not None:
             if not isinstance(part, BodyPartReader):
                 raise BadRequest("A form inside a form is not taken")
             content = bytearray()
-            while chunk := await _in_time(part.read_chunk(1 << 18)):
+            while chunk := await asyncio.wait_for(part.read_chunk(1 << 18), limits.silence_s):
                 received_bytes += len(chunk)
                 if received_bytes > bytes_max:
                     raise too_large(bytes_max, _IMPORT_SETTING)
+                if received_bytes > LARGE_BODY_BYTES:
+                    await call.take_turn(bytes_max)
                 content += chunk
             documents.append((f"part {len(documents) + 1}", bytes(content)))
-            if len(documents) > _PARTS_MAX:
-                raise BadRequest(f"A form with more than {_PARTS_MAX} parts is not taken")
+            if len(documents) > limits.form_parts:
+                raise BadRequest(
+                    f"The form has more than {limits.form_parts} parts; the setting `max_form_parts` sets the limit"
+                )
     except TimeoutError:
-        raise silence() from None
+        raise silence(limits.silence_s) from None
+    except LineTooLong:
+        raise BadRequest(
+            f"A header of a part is longer than {limits.form_header_bytes} bytes; "
+            "the setting `max_form_header_bytes` sets the limit"
+        ) from None
     except (ValueError, AssertionError, HttpProcessingError, web.RequestPayloadError):
         raise BadRequest("The form is malformed: its boundary, a part's headers, or its length do not fit") from None
     if not documents:
         raise BadRequest("The form holds no part to import")
     return documents
-
-
-async def _in_time(part: Awaitable[_T]) -> _T:
-    """Raises TimeoutError if nothing comes for too long."""
-    return await asyncio.wait_for(part, BODY_SILENCE_S)
 
 
 def _decode(documents: list[tuple[str, bytes]], now_us: Micros) -> Import:

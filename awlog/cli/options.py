@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +12,19 @@ import click
 import platformdirs
 from msgspec import Struct
 
-from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX
+from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX, EdgeLimits
 from awlog.engine.backups import BACKUP_INTERVAL_S, BACKUP_KEEP
 from awlog.engine.engine import CACHE_BYTES
 from awlog.engine.readers import QueryLimits
+from awlog.model.payload import NESTING_MAX
 
 _QUERY_LIMITS: Final = QueryLimits()
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 PORT: Final = 5600
 TESTING_PORT: Final = 5666
+# Open files of the server itself: the store, reader processes and their pipes, sockets, backups.
+_OWN_FILES: Final = 128
 _CONFIG_FILE: Final = Path(platformdirs.user_config_dir("awlog", appauthor=False)) / "config.toml"
 
 
@@ -44,6 +48,19 @@ class ServerConfig(Struct, frozen=True):
     max_query_bytes: int
     max_query_nesting: int
     max_query_periods: int
+    max_queries: int
+    max_queries_waiting: int
+    max_bodies_bytes: int
+    max_request_line_bytes: int
+    max_header_bytes: int
+    max_header_s: float
+    max_silence_s: float
+    max_unread_s: float
+    max_json_nesting: int
+    max_form_parts: int
+    max_form_header_bytes: int
+    max_connections: int
+    max_connections_per_address: int
     fast_lane: bool
     backup_dir: Path | None
     backup_interval_s: float
@@ -69,6 +86,16 @@ def _kinds_in_file(hint: Any) -> tuple[type, ...]:
 _HINTS: Final = get_type_hints(ServerConfig)
 _KINDS: Final = {name: _kinds_in_file(_HINTS[name]) for name in _SETTINGS}
 _PATHS: Final = {name for name in _SETTINGS if _HINTS[name] in (Path, Path | None)}
+
+
+def connections_max() -> int:
+    """As many as files may be open, but for those that the server itself needs."""
+    if sys.platform == "win32":
+        return EdgeLimits().connections
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return EdgeLimits().connections if hard == resource.RLIM_INFINITY else max(16, hard - _OWN_FILES)
 
 
 def default_data_dir(*, testing: bool) -> Path:
@@ -151,6 +178,41 @@ _DATA_DIR = click.option(
     envvar="AWLOG_DATA_DIR",
     help="Where the data are.  [default: as `awlog paths` says]",
 )
+
+
+# Limits of what requests and connections may take: name, range, default, what it is the most of.
+_EDGE: Final = EdgeLimits()
+_LIMITS: Final[tuple[tuple[str, click.ParamType[Any], Any, str], ...]] = (
+    (
+        "queries",
+        click.IntRange(1),
+        _QUERY_LIMITS.running_max,
+        "Most queries that run at one time.  [default: one a core]",
+    ),
+    ("queries-waiting", click.IntRange(0), _QUERY_LIMITS.waiting_max, "Most queries that wait for their turn."),
+    ("bodies-bytes", click.IntRange(1), _EDGE.bodies_bytes, "All bodies that come in at one time; the next one waits."),
+    ("request-line-bytes", click.IntRange(64), _EDGE.request_line_bytes, "Longest method, path and query."),
+    ("header-bytes", click.IntRange(256), _EDGE.header_bytes, "Longest headers of a request, all together."),
+    ("header-s", _Seconds(1), _EDGE.header_s, "Longest time for the headers to arrive, seconds."),
+    ("silence-s", _Seconds(1), _EDGE.silence_s, "Longest silence inside a body, seconds."),
+    ("unread-s", _Seconds(1), _EDGE.unread_s, "Longest time in which a client reads nothing of its answer, seconds."),
+    ("json-nesting", click.IntRange(1, NESTING_MAX), NESTING_MAX, "Most objects and lists inside each other."),
+    ("form-parts", click.IntRange(1), _EDGE.form_parts, "Most parts of an import that is a form."),
+    ("form-header-bytes", click.IntRange(64), _EDGE.form_header_bytes, "Longest header of such a part."),
+    ("connections", click.IntRange(1), None, "Most connections; more wait.  [default: open files less 128]"),
+    ("connections-per-address", click.IntRange(1), _EDGE.connections_per_address, "Most connections of one address."),
+)
+
+
+def _limit(name: str, kind: click.ParamType[Any], default: Any, says: str) -> Callable[[_F], _F]:
+    return click.option(
+        f"--max-{name}",
+        type=kind,
+        default=default,
+        show_default="[default" not in says,
+        envvar=f"AWLOG_MAX_{name.upper().replace('-', '_')}",
+        help=says,
+    )
 
 
 def data_dir_options(command: _F) -> _F:
@@ -272,6 +334,7 @@ def server_options(command: _F) -> _F:
             envvar="AWLOG_MAX_QUERY_PERIODS",
             help="Most periods of one query.",
         ),
+        *(_limit(name, kind, default, says) for name, kind, default, says in _LIMITS),
         click.option(
             "--fast-lane/--no-fast-lane",
             default=True,
@@ -313,6 +376,7 @@ def server_config(values: dict[str, Any]) -> ServerConfig:
     resolved = {
         **{name: values[name] for name in ServerConfig.__struct_fields__},
         "data_dir": values["data_dir"] or default_data_dir(testing=testing),
+        "max_connections": values["max_connections"] or connections_max(),
         "port": values["port"] or (TESTING_PORT if testing else PORT),
         "cors_origins": tuple(values["cors_origins"]),
     }

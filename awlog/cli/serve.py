@@ -23,17 +23,19 @@ from aiohttp import web
 
 from awlog import __version__, telemetry
 from awlog.api.app import App
-from awlog.api.configuration import ApiSettings
+from awlog.api.configuration import ApiSettings, EdgeLimits
 from awlog.api.fast_lane import FastLane
 from awlog.api.guard import is_loopback
 from awlog.api.in_progress import InProgress
 from awlog.api.recognise import HeaderBlocks
+from awlog.cli.listeners import Listeners
 from awlog.cli.local_socket import listen_locally, stop_listening_locally
 from awlog.cli.options import ServerConfig, server_config, server_options
 from awlog.engine.backups import BackupPlan
 from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
 from awlog.model.errors import CannotStart, DataDamaged
+from awlog.model.payload import limit_nesting
 from awlog.storage.check import check
 from awlog.storage.copying import remove_abandoned
 from awlog.storage.environment import DATA_FILE, Environment, create_if_new, prepare_directory
@@ -45,12 +47,12 @@ from awlog.storage.rehearsal import rehearse
 _log: Final = structlog.get_logger(part="serve")
 
 _BACKLOG: Final = 4096
-# What a stop gives to requests in progress, and then to connections that do not close.
-_FINISH_S: Final = 10.0
+# What a stop takes at most; of that, what it gives to requests in progress, and then to connections that do not close.
+_STOP_S: Final = 9.5
+_FINISH_S: Final = 8.5
 _CLOSE_S: Final = 1.0
 # When the server has answered those that waited for it, it gets ready for queries.
 _READER_AFTER_S: Final = 0.5
-_LINE_BYTES_MAX: Final = 16 << 10
 # After a refused body: how long its rest is read and thrown away, so that the client sees the answer.
 _LINGER_S: Final = 2.0
 
@@ -67,6 +69,7 @@ def serve(**values: Any) -> None:
     telemetry.set_up("json" if config.log_format == "json" else "console", config.log_level)
     os.umask(0o077)  # whatever is made from here on is the owner's alone
     _raise_open_files_limit()
+    limit_nesting(config.max_json_nesting)
     prepare_directory(config.data_dir)
     with DirectoryLock(config.data_dir) as lock:
         sockets = _listen(config)
@@ -110,6 +113,8 @@ async def _serve(
         text_bytes_max=config.max_query_bytes,
         nesting_max=config.max_query_nesting,
         periods_max=config.max_query_periods,
+        running_max=config.max_queries,
+        waiting_max=config.max_queries_waiting,
     )
     engine = Engine(
         environment,
@@ -123,19 +128,24 @@ async def _serve(
     in_progress = InProgress()
     settings = _api_settings(config, identity)
     app = App(engine, settings, in_progress)
-    server = _http_server(app)
-    local_server = _http_server(App(engine, settings, in_progress, is_local=True))
+    server = _http_server(app, settings.limits)
+    local_server = _http_server(App(engine, settings, in_progress, is_local=True), settings.limits)
     loop = asyncio.get_running_loop()
-    lane = None
+    blocks = None
     if config.fast_lane:
         blocks = HeaderBlocks(app.guard, engine, body_bytes_max=config.max_body_bytes, now_s=loop.time)
         engine.on_access_changed(blocks.forget_all)
-        lane = FastLane(engine, blocks, in_progress, server)
-        app.on_answered = lane.answered_by_aiohttp
+    lane = FastLane(engine, blocks, in_progress, server, settings.limits)
+    app.on_begun, app.on_ended, app.on_answered = (
+        lane.begun_by_aiohttp,
+        lane.ended_by_aiohttp,
+        lane.answered_by_aiohttp,
+    )
     stopping = _stop_on_signals()
-    listeners = [await loop.create_server(lane or server, sock=each, backlog=_BACKLOG) for each in sockets]
-    if local is not None:
-        listeners.append(await loop.create_unix_server(local_server, sock=local))
+    listeners = Listeners(sockets, lambda each: loop.create_server(lane, sock=each, backlog=_BACKLOG))
+    lane.on_full, lane.on_room = listeners.pause, listeners.resume
+    await listeners.open()
+    local_listener = None if local is None else await loop.create_unix_server(local_server, sock=local)
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
     _say_where(config)
     with suppress(TimeoutError):
@@ -144,15 +154,18 @@ async def _serve(
         await engine.start_reader()
         await stopping.wait()
     _log.info("stopping")
-    for listener in listeners:
-        listener.close()
+    deadline_s = loop.time() + _STOP_S
+    lane.on_room = lambda: None
+    listeners.close()
+    if local_listener is not None:
+        local_listener.close()
     # First what has begun, then aiohttp's own shutdown: that throws away the rest of a body that is still coming.
     await in_progress.finish(_FINISH_S)
-    if lane is not None:
-        lane.close()
+    lane.close()
+    patience_s = max(0.1, min(_CLOSE_S, deadline_s - loop.time()))
     for each in (server, local_server):
         each.pre_shutdown()
-        await each.shutdown(_CLOSE_S)
+    await asyncio.gather(server.shutdown(patience_s), local_server.shutdown(patience_s))
     await engine.close()
     environment.close()
     stop_listening_locally(config.data_dir)
@@ -162,14 +175,15 @@ async def _serve(
     os._exit(0)
 
 
-def _http_server(app: App) -> web.Server:
+def _http_server(app: App, limits: EdgeLimits) -> web.Server:
+    """Its own limits of line and headers are met on connections that the lane has given away, by a second request."""
     return web.Server(
         app,
         access_log=None,
         auto_decompress=False,
         lingering_time=_LINGER_S,
-        max_line_size=_LINE_BYTES_MAX,
-        max_field_size=_LINE_BYTES_MAX,
+        max_line_size=limits.request_line_bytes,
+        max_field_size=limits.header_bytes,
     )
 
 
@@ -186,6 +200,18 @@ def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
         cors_origins=config.cors_origins,
         body_bytes_max=config.max_body_bytes,
         import_bytes_max=config.max_import_bytes,
+        limits=EdgeLimits(
+            bodies_bytes=config.max_bodies_bytes,
+            request_line_bytes=config.max_request_line_bytes,
+            header_bytes=config.max_header_bytes,
+            header_s=config.max_header_s,
+            silence_s=config.max_silence_s,
+            unread_s=config.max_unread_s,
+            connections=config.max_connections,
+            connections_per_address=config.max_connections_per_address,
+            form_parts=config.max_form_parts,
+            form_header_bytes=config.max_form_header_bytes,
+        ),
     )
 
 

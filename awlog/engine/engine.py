@@ -550,9 +550,14 @@ class Engine:
 
         To the program there are only the buckets whose ids begin with one of `prefixes`.
 
-        Raises QueryError, BadRequest for a bad period, DataDamaged, Unavailable. Cancel it to end the query.
+        Raises QueryError, BadRequest for a bad period, DataDamaged, Busy. Cancel it to end the query; call `let_go` when
+        the answer is sent.
         """
         return await self._readers.query(lines, periods, name=name, explain=explain, prefixes=prefixes)
+
+    def let_go(self, answer: QueryAnswer) -> None:
+        """Nobody holds the answer any more: there is room for another."""
+        self._readers.let_go(answer)
 
     async def start_reader(self) -> None:
         """Has a reader process ready for the first query."""

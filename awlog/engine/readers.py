@@ -16,7 +16,9 @@ from typing import Final
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
+from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.reader_process import (
     ENCODER,
     FRAMES,
@@ -34,14 +36,15 @@ from awlog.engine.reader_process import (
     TimelineRequest,
     out_of_time,
 )
-from awlog.model.errors import AwlogError, BadRequest, DataDamaged, NoSuchBucket, Unavailable
+from awlog.model.errors import AwlogError, BadRequest, DataDamaged, NoSuchBucket, Overloaded, Unavailable
 from awlog.query import errors as query_errors
 from awlog.query.budget import Limits
 
 _log: Final = structlog.get_logger(part="readers")
 
 _LIMITS: Final = Limits()
-_WAITING_MAX: Final = 64
+# A shorter answer is not counted among those on their way: there are as many as connections at most.
+_COUNTED_ANSWER_BYTES: Final = 1 << 20
 _STREAMS_MAX: Final = 2
 _KEPT_COUNT: Final = os.cpu_count() or 1
 # A reader ends an overlong query by itself; one that does not get to it, in a pattern that never ends, is killed.
@@ -50,7 +53,9 @@ _FRAME_BYTES: Final = 1 << 20
 
 
 class QueryLimits(Struct, frozen=True):
-    """Run time of one query, the memory its values may take, and how long, how deep and how often it may be."""
+    """Run time of one query, the memory its values may take, how long, how deep and how often it may be, and how many
+    run and wait at one time. All answers together that are on their way take no more than the values of one query may.
+    """
 
     run_s_max: float = 30.0
     memory_bytes_max: int = _LIMITS.memory_bytes_max
@@ -58,15 +63,18 @@ class QueryLimits(Struct, frozen=True):
     text_bytes_max: int = _LIMITS.text_bytes_max
     nesting_max: int = _LIMITS.nesting_max
     periods_max: int = _LIMITS.periods_max
+    running_max: int = os.cpu_count() or 1
+    waiting_max: int = 64
 
 
 class QueryAnswer(Struct, frozen=True):
     """The values of the periods, in order, as JSON joined by commas and cut into parts; the explanation if one was
-    asked for.
+    asked for. `held_bytes` are to be given back.
     """
 
     parts: list[bytes]
     explanation: Explanation | None
+    held_bytes: int = 0
 
 
 class Readers:
@@ -86,7 +94,8 @@ class Readers:
         )
         self._limits = limits
         self._reap = reap
-        self._turns = asyncio.Semaphore(os.cpu_count() or 1)
+        self._turns = asyncio.Semaphore(limits.running_max)
+        self._answers = ByteBudget(limits.memory_bytes_max)
         self._waiting_count = 0
         self._stream_count = 0
         self._idle: list[asyncio.subprocess.Process] = []
@@ -96,23 +105,41 @@ class Readers:
     async def query(
         self, lines: list[str], periods: list[str], *, name: str, explain: bool, prefixes: tuple[str, ...]
     ) -> QueryAnswer:
-        """Raises QueryError, BadRequest, DataDamaged, and Unavailable if too many queries wait. Cancel it to end it."""
-        return await self._in_turn(QueryRequest(lines, periods, name, explain, prefixes, self._limits.run_s_max))
+        """Raises QueryError, BadRequest, DataDamaged, and Overloaded if too many queries wait. Cancel it to end it.
+
+        Call `let_go` when the answer is on its way: long ones wait for each other, while they hold their turn.
+        """
+        request = QueryRequest(lines, periods, name, explain, prefixes, self._limits.run_s_max)
+        return await self._in_turn(request, counted_from_bytes=_COUNTED_ANSWER_BYTES)
+
+    def let_go(self, answer: QueryAnswer) -> None:
+        """The answer is not held any more."""
+        if answer.held_bytes:
+            self._answers.give_back(answer.held_bytes)
 
     async def timeline(self, request: TimelineRequest) -> list[bytes]:
         """Parts of JSON. Raises as `query`, and NoSuchBucket."""
         return (await self._in_turn(request)).parts
 
-    async def _in_turn(self, request: QueryRequest | TimelineRequest) -> QueryAnswer:
-        if self._waiting_count >= _WAITING_MAX:
-            raise Unavailable(f"{_WAITING_MAX} queries wait already; try again in a moment")
+    async def _in_turn(
+        self, request: QueryRequest | TimelineRequest, *, counted_from_bytes: int | None = None
+    ) -> QueryAnswer:
+        if self._turns.locked() and self._waiting_count >= self._limits.waiting_max:
+            raise Overloaded(
+                f"{self._waiting_count} queries wait already; try again in a moment. "
+                "The setting `max_queries_waiting` sets the limit"
+            )
         self._waiting_count += 1
         try:
             await self._turns.acquire()
         finally:
             self._waiting_count -= 1
         try:
-            return await self._ask(ENCODER.encode(request))
+            answer = await self._ask(ENCODER.encode(request))
+            size_bytes = sum(map(len, answer.parts))
+            if counted_from_bytes is not None and size_bytes >= counted_from_bytes:
+                answer = replace(answer, held_bytes=await self._answers.take(size_bytes))
+            return answer
         finally:
             self._turns.release()
 

@@ -77,6 +77,18 @@ class PayloadTooLarge(Refused):
     """The body is longer than a limit; the text names the setting."""
 
 
+class URITooLong(Refused):
+    """The request line is longer than a limit; the text names the setting."""
+
+
+class HeadersTooLarge(Refused):
+    """The headers are longer than a limit; the text names the setting."""
+
+
+class TooManyConnections(Refused):
+    """One address holds more connections than it may; the text names the setting."""
+
+
 class RequestTimeout(Refused):
     """The client stopped in the middle of its body."""
 
@@ -87,6 +99,10 @@ class Busy(AwlogError):
 
 class Unavailable(Busy):
     """The write could not be made durable; nothing of it was kept."""
+
+
+class Overloaded(Busy):
+    """As much is being worked on as may be; the text names the setting. The answer says when to come again."""
 
 
 class InsufficientStorage(Busy):

@@ -16,6 +16,7 @@ from awlog.model.event import Payload
 
 # Levels of objects and lists inside one document. Clients recurse too: Python's json gives up near 1,000.
 NESTING_MAX: Final = 500
+_nesting_max = NESTING_MAX
 
 _DECODER: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
@@ -70,17 +71,27 @@ def _decode(raw: bytes) -> object:
         raise BadRequest("Malformed JSON, or a number that is out of range") from None
 
 
+def limit_nesting(levels_max: int) -> None:
+    """For the whole process, once, at its start: from 1 to NESTING_MAX, the most that everything else can take."""
+    global _nesting_max  # like the interpreter's own limit of recursion
+    assert 1 <= levels_max <= NESTING_MAX, "deeper than this is never taken"
+    _nesting_max = levels_max
+
+
 def check_nesting(raw: bytes) -> None:
-    """Raises BadRequest if the JSON text is nested deeper than NESTING_MAX. Two counts for an ordinary document."""
-    if raw.count(b"{") + raw.count(b"[") <= NESTING_MAX:
+    """Raises BadRequest if the JSON text is nested deeper than the limit. Two counts for an ordinary document."""
+    if raw.count(b"{") + raw.count(b"[") <= _nesting_max:
         return
     depth = 0
     for found in _BRACKETS_OUTSIDE_TEXTS.finditer(raw):
         match found.group(1):
             case b"{" | b"[":
                 depth += 1
-                if depth > NESTING_MAX:
-                    raise BadRequest(f"The JSON is nested deeper than {NESTING_MAX} levels")
+                if depth > _nesting_max:
+                    raise BadRequest(
+                        f"The JSON is nested deeper than {_nesting_max} levels; "
+                        "the setting `max_json_nesting` sets the limit"
+                    )
             case b"}" | b"]":
                 depth -= 1
 

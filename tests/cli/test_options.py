@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from click.testing import Result
 
-from awlog.cli.options import default_data_dir
+from awlog.cli.options import connections_max, default_data_dir
 from awlog.model.errors import CannotStart
 from tests.cli.conftest import Run
 
@@ -32,6 +33,13 @@ def simple(name: str, flag: str, environment: str, file: str, default: str) -> S
     in_file = f"{name} = {file if file.isdigit() else repr(file)}"
     shown = {"flag": flag, "environment": environment, "file": file, "default": default}
     return Setting(name, (f"--{word}", flag), (f"AWLOG_{name.upper()}", environment), in_file, shown)
+
+
+def seconds(name: str, default: str) -> Setting:
+    """A setting that is a number of seconds, perhaps with a fraction."""
+    flag, variable = f"--{name.replace('_', '-')}", f"AWLOG_{name.upper()}"
+    shown = {"flag": "1.5", "environment": "60.0", "file": "2.5", "default": default}
+    return Setting(name, (flag, "1.5"), (variable, "60"), f"{name} = 2.5", shown)
 
 
 SETTINGS = [
@@ -57,6 +65,19 @@ SETTINGS = [
         "backup_interval_s = 60",
         {"flag": "0.0", "environment": "3600.0", "file": "60.0", "default": "86400.0"},
     ),
+    simple("max_queries", "10", "11", "12", str(os.cpu_count())),
+    simple("max_queries_waiting", "10", "11", "12", "64"),
+    simple("max_bodies_bytes", "10", "11", "12", str(256 << 20)),
+    simple("max_request_line_bytes", "100", "101", "102", str(16 << 10)),
+    simple("max_header_bytes", "1000", "1001", "1002", str(64 << 10)),
+    simple("max_json_nesting", "10", "11", "12", "500"),
+    simple("max_form_parts", "10", "11", "12", "100"),
+    simple("max_form_header_bytes", "100", "101", "102", str(8 << 10)),
+    simple("max_connections", "10", "11", "12", str(connections_max())),
+    simple("max_connections_per_address", "10", "11", "12", "4096"),
+    seconds("max_header_s", "20.0"),
+    seconds("max_silence_s", "30.0"),
+    seconds("max_unread_s", "60.0"),
     Setting(
         "max_query_s",
         ("--max-query-s", "0.5"),
