@@ -22,8 +22,8 @@ from awlog.model.errors import (
     PayloadTooLarge,
     Refused,
     RequestTimeout,
-    Unauthorized,
     TooManyConnections,
+    Unauthorized,
     UnsupportedMediaType,
     URITooLong,
 )

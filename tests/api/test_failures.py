@@ -35,6 +35,7 @@ EXPECTED = {
     errors.Unavailable("why"): 503,
     errors.InsufficientStorage("why"): 507,
     errors.DataDamaged("Segment 1 of bucket number 2"): 500,
+    errors.NotDone("why"): 500,
     errors.CannotStart("why"): 500,
     errors.FormatTooNew(2, 1): 500,
 }
