@@ -139,11 +139,11 @@ async def insert_events(call: Call) -> web.StreamResponse:
         single, events = await asyncio.to_thread(_decode, raw)
     if any(event.wire_id is not None for event in events):
         _check_may_replace(call)
-    stored = await call.engine.insert(InsertEvents(call.params["bucket_id"], events))
-    rendered = call.engine.render(stored)
-    if not single:
-        return call.json(b"[%b]" % rendered)
-    return call.json(rendered or b"null")  # null: a privacy filter dropped it
+    command = InsertEvents(call.params["bucket_id"], events)
+    if single:
+        stored = await call.engine.submit(command)
+        return call.json(call.engine.render(stored) or b"null")  # null: a privacy filter dropped it
+    return call.json(await call.engine.shown(await call.engine.insert(command)))
 
 
 def _check_may_replace(call: Call) -> None:
@@ -156,7 +156,7 @@ def _check_may_replace(call: Call) -> None:
 
 def _decode(raw: bytes) -> tuple[bool, list[NewEvent]]:
     """Was it one event, and the events."""
-    body = wire.decode(wire.EVENTS, raw)
+    body = wire.decode_events(raw)
     if isinstance(body, list):
         return False, wire.new_events(body, "events")
     return True, [wire.new_event(body, wire.PayloadCache())]

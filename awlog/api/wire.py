@@ -5,11 +5,14 @@ Input is decoded once, here. Unknown keys are ignored, null counts as missing.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
+from awlog.engine import bulk
 from awlog.engine.engine import BucketView
 from awlog.model.access import Token
 from awlog.model.bucket import EMPTY_PAYLOAD
@@ -24,6 +27,11 @@ _T = TypeVar("_T")
 
 # What a `data` field holds when its key is not there; null counts as that too.
 _NULLS: Final = (b"", b"null")
+
+# A long list is decoded in pieces of about this length, 0.3 ms each: a decoder does not let others work meanwhile.
+_PIECE_BYTES: Final = 256 << 10
+_BETWEEN_OBJECTS: Final = re.compile(rb"\}[ \t\r\n]*(,)[ \t\r\n]*\{")
+_PART_EVENTS: Final = 4096
 
 # What the API description says of a type that msgspec does not see; decoding takes no notice of it.
 Timestamp = Annotated[
@@ -162,6 +170,7 @@ class QueryBody(Struct):
 
 
 EVENTS: Final = msgspec.json.Decoder(EventBody | list[EventBody])
+_EVENT_LIST: Final = msgspec.json.Decoder(list[EventBody])
 HEARTBEAT: Final = msgspec.json.Decoder(UnnumberedEventBody)
 HEARTBEAT_LIST: Final = msgspec.json.Decoder(list[BatchedHeartbeatBody])
 BATCHED_HEARTBEAT: Final = msgspec.json.Decoder(BatchedHeartbeatBody)
@@ -198,6 +207,29 @@ def decode(decoder: msgspec.json.Decoder[_T], raw: bytes) -> _T:
         raise BadRequest(f"The body is no valid JSON: {error}") from None
 
 
+def decode_events(raw: bytes, piece_bytes: int = _PIECE_BYTES) -> EventBody | list[EventBody]:
+    """As `decode(EVENTS, raw)`; a long list in pieces, so that a thread that does it gives way to others."""
+    if len(raw) > piece_bytes and raw[:1] == b"[":
+        try:
+            return [body for piece in _pieces(raw, piece_bytes) for body in _EVENT_LIST.decode(piece)]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass  # as a whole it says what is wrong, if anything is
+    body: EventBody | list[EventBody] = decode(EVENTS, raw)
+    return body
+
+
+def _pieces(raw: bytes, piece_bytes: int) -> Iterator[bytes]:
+    """A JSON list as several, cut between two objects.
+
+    If such a place is inside a text or an inner list, the piece before it ends inside too, and is no JSON.
+    """
+    begin = 1
+    while found := _BETWEEN_OBJECTS.search(raw, begin + piece_bytes):
+        yield b"[%b]" % raw[begin : found.start(1)]
+        begin = found.end(1)
+    yield b"[%b" % raw[begin:]
+
+
 class PayloadCache:
     """Raw `data` -> payload, remembered for data that come again and again. One bytes object for equal payloads."""
 
@@ -211,11 +243,16 @@ class PayloadCache:
     def payload(self, raw: Raw) -> Payload:
         """0.1 µs for data seen lately, else as `canonical_object`; missing is `{}`. Raises BadRequest."""
         key = bytes(raw)
+        return self._payloads.get(key) or self._add(key)
+
+    def payloads(self, raws: list[Raw]) -> list[Payload]:
+        """As `payload`, for each."""
+        known = self._payloads.get
+        return [known(key) or self._add(key) for key in map(bytes, raws)]
+
+    def _add(self, key: bytes) -> Payload:
         if not key:
             return EMPTY_PAYLOAD
-        known = self._payloads.get(key)
-        if known is not None:
-            return known
         payload = canonical_object(key)
         if len(key) <= self._RAW_BYTES_MAX:
             if len(self._payloads) >= self._ENTRIES_MAX:
@@ -232,9 +269,14 @@ def new_event(body: EventBody | UnnumberedEventBody, payloads: PayloadCache) -> 
     return NewEvent(start_us, duration_us, payloads.payload(body.data), wire_id)
 
 
-def new_events(bodies: list[EventBody] | list[UnnumberedEventBody], where: str) -> list[NewEvent]:
-    """Raises BadRequest, which says `where` and which event. About 1.3 µs an event."""
+def new_events(bodies: Sequence[EventBody | UnnumberedEventBody], where: str) -> list[NewEvent]:
+    """Raises BadRequest, which says `where` and which event. About 0.5 µs an event; 1.3 µs in a short list."""
     payloads = PayloadCache()
+    if len(bodies) >= bulk.MANY_EVENTS:
+        try:
+            return [event for part in _in_parts(bodies) for event in _new_events_at_once(part, payloads)]
+        except BadRequest:
+            pass  # one by one they say which of them it is
     events: list[NewEvent] = []
     try:
         for body in bodies:
@@ -242,6 +284,23 @@ def new_events(bodies: list[EventBody] | list[UnnumberedEventBody], where: str) 
     except BadRequest as error:
         raise BadRequest(f"{where}[{len(events)}]: {error}") from None
     return events
+
+
+def _in_parts(
+    bodies: Sequence[EventBody | UnnumberedEventBody],
+) -> Iterator[Sequence[EventBody | UnnumberedEventBody]]:
+    """So few that no step of a thread that works on them holds the others up."""
+    for at in range(0, len(bodies), _PART_EVENTS):
+        yield bodies[at : at + _PART_EVENTS]
+
+
+def _new_events_at_once(bodies: Sequence[EventBody | UnnumberedEventBody], payloads: PayloadCache) -> list[NewEvent]:
+    return bulk.new_events(
+        [body.timestamp for body in bodies],
+        [body.duration for body in bodies],
+        payloads.payloads([body.data for body in bodies]),
+        [body.id if isinstance(body, EventBody) else None for body in bodies],
+    )
 
 
 def payload_or_none(raw: Raw) -> Payload | None:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from awlog.engine.access import AccessRules, Admission, Door, new_token
 from awlog.engine.backups import BackupPlan, Backups
+from awlog.engine.bulk import shown
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.compaction import Compaction
@@ -28,7 +29,7 @@ from awlog.engine.upkeep import Upkeep
 from awlog.log.apply import apply
 from awlog.log.columns import Columns, columns_of
 from awlog.log.decide import BULK_EVENTS, decide
-from awlog.log.decision import Decision, Stored
+from awlog.log.decision import Appended, Decision, Stored
 from awlog.log.filtering import filtered_import, filtered_insert
 from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeats
@@ -201,14 +202,15 @@ class Engine:
             return
         self._stage(decision, reply)
 
-    async def insert(self, command: InsertEvents) -> Any:
+    async def insert(self, command: InsertEvents) -> Stored | Appended:
         """As `submit`, for any number of events: a long list is filtered, and laid out in segments, off the loop."""
         text = self._filters_text()
         if text is not None and len(command.events) > _FILTERED_HERE_MAX:
             command = await asyncio.to_thread(lambda: filtered_insert(filters_of(text), command))
         if len(command.events) >= BULK_EVENTS and all(event.wire_id is None for event in command.events):
             command = replace(command, sealed=await asyncio.to_thread(seal_new, command.events))
-        return await self.submit(command)
+        stored: Stored | Appended = await self.submit(command)
+        return stored
 
     def _filters_text(self) -> bytes | None:
         """The setting as commands see it; None if nothing is filtered."""
@@ -484,10 +486,14 @@ class Engine:
         return dict(self._durable.settings)
 
     def render(self, stored: Stored) -> bytes:
-        """The answer to a command that wrote events: JSON events joined by commas, without brackets."""
+        """The answer to a command that wrote one event; empty if a privacy filter dropped it."""
         if stored.bucket_number is not None and len(stored.events) == 1:
             return self._answer_starts.render(stored.bucket_number, stored.events[0])
         return render_events(columns_of(stored.events), stored.bucket_number) if stored.events else b""
+
+    async def shown(self, stored: Stored | Appended) -> bytes:
+        """The answer to `insert`: a JSON list; a long one is written off the loop."""
+        return shown(stored) if len(stored.events) < BULK_EVENTS else await asyncio.to_thread(shown, stored)
 
     async def event_json(self, bucket_id: str, wire_id: int) -> bytes:
         """The stored event. Raises NoSuchBucket, NoSuchEvent, DataDamaged."""

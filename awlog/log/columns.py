@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
+from awlog.model.commands import NewEvent
 from awlog.model.event import UNNUMBERED, Change, Event, Payload, Seq
 from awlog.model.times import Micros
 
@@ -111,6 +112,20 @@ def columns_of(events: Sequence[Event]) -> Columns:
         code,
         list(codes),
         np.fromiter((e.change for e in events), np.int64, len(events)),
+    )
+
+
+def columns_of_new(events: Sequence[NewEvent], first_seq: Seq) -> Columns:
+    """New events as columns in the same order, with seqs from `first_seq` and changes from 1 on. About 0.1 µs each."""
+    codes: dict[Payload, int] = {}
+    code = [codes.setdefault(event.payload, len(codes)) for event in events]
+    return Columns(
+        np.arange(first_seq, first_seq + len(events), dtype=np.int64),
+        np.array([event.start_us for event in events], np.int64),
+        np.array([event.duration_us for event in events], np.int64),
+        np.array(code, np.uint32),
+        list(codes),
+        np.arange(1, len(events) + 1, dtype=np.int64),
     )
 
 

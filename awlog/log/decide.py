@@ -11,7 +11,7 @@ from typing import Final, assert_never
 import msgspec
 
 from awlog.log.apply import youngest_but_the_tail
-from awlog.log.decision import Decision, Stored, given
+from awlog.log.decision import Appended, Decision, Stored, given
 from awlog.log.filtering import decide_filtered_heartbeat, filtered_import, filtered_insert
 from awlog.log.filters import SETTING as FILTERS_SETTING
 from awlog.log.filters import filters_of
@@ -129,8 +129,7 @@ def check_setting(key: str, value: bytes) -> None:
 def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> Decision:
     """Replaces the events whose ids are of this bucket, appends the others. Of two with one id the later counts."""
     if all(event.wire_id is None for event in command.events):
-        facts, stored = _append(bucket.number, bucket.next_seq, command.events, command.sealed)
-        return Decision(facts, Stored(bucket.number, stored))
+        return _append(bucket.number, bucket.next_seq, command.events, command.sealed)
     named = {seq_in_bucket(bucket.number, sent.wire_id) for sent in command.events if sent.wire_id is not None}
     stored_seqs = bucket.stored_of({seq for seq in named if seq is not None}, load)
     if stored_seqs:
@@ -160,18 +159,18 @@ def _check_tail_can_go(bucket: BucketState, seq: Seq, load: LoadSegment) -> None
         youngest_but_the_tail(bucket, load)
 
 
-def _append(
-    number: BucketNumber, next_seq: Seq, events: list[NewEvent], sealed: SealedBeforehand | None
-) -> tuple[list[Fact], list[Event]]:
-    """Facts for events that are all new, and the events as they will be stored."""
+def _append(number: BucketNumber, next_seq: Seq, events: list[NewEvent], sealed: SealedBeforehand | None) -> Decision:
+    """Events that are all new."""
     if not events:
-        return [], []
+        return Decision([], Stored(number, []))
     given(Seq(next_seq + len(events) - 1))
+    if len(events) >= BULK_EVENTS:
+        records, runs = moved(*(sealed or seal_new(events)), next_seq)
+        fact: Fact = EventsAppended(number, len(events), records, runs)
+        return Decision([fact], Appended(number, next_seq, events))
     stored = [Event(Seq(seq), e.start_us, e.duration_us, e.payload) for seq, e in enumerate(events, start=next_seq)]
-    if len(events) < BULK_EVENTS:
-        return [EventAppended(number, event) for event in stored], stored
-    records, runs = moved(*(sealed or seal_new(events)), next_seq)
-    return [EventsAppended(number, len(events), records, runs)], stored
+    fact = EventAppended(number, stored[0]) if len(stored) == 1 else EventsAppended(number, len(stored), stored, [])
+    return Decision([fact], Stored(number, stored))
 
 
 def _import(state: State, command: ImportBuckets, load: LoadSegment) -> Decision:
@@ -192,8 +191,7 @@ def _import(state: State, command: ImportBuckets, load: LoadSegment) -> Decision
         if bucket is not None:
             added = _unknown(bucket, events, load)
         number, next_seq = next_seqs[create.bucket_id]
-        more, _ = _append(number, next_seq, added, sealed if len(added) == len(events) else None)
-        facts.extend(more)
+        facts.extend(_append(number, next_seq, added, sealed if len(added) == len(events) else None).facts)
         next_seqs[create.bucket_id] = (number, Seq(next_seq + len(added)))
     return Decision(facts, None)
 

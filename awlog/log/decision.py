@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from awlog.model.commands import Taken
+from awlog.model.commands import NewEvent, Taken
 from awlog.model.errors import InsufficientStorage
 from awlog.model.event import SEQ_MAX, BucketNumber, Event, Seq
 from awlog.model.facts import Fact
@@ -19,12 +19,32 @@ class Stored(Struct, frozen=True):
     bucket_number: BucketNumber | None
     events: list[Event]
 
+    @property
+    def first_seq(self) -> Seq:
+        return self.events[0].seq
+
+    @property
+    def last_seq(self) -> Seq:
+        return self.events[-1].seq
+
+
+class Appended(Struct, frozen=True):
+    """The answer to a command that wrote many new events: as they were given, with seqs from `first_seq` on."""
+
+    bucket_number: BucketNumber
+    first_seq: Seq
+    events: list[NewEvent]
+
+    @property
+    def last_seq(self) -> Seq:
+        return Seq(self.first_seq + len(self.events) - 1)
+
 
 class Decision(Struct, frozen=True):
     """What happens, in order, and what the client is told when it is durable."""
 
     facts: list[Fact]
-    answer: Stored | Taken | bool | None
+    answer: Stored | Appended | Taken | bool | None
 
 
 def given(seq: Seq) -> Seq:

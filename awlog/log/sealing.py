@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from awlog.log.columns import columns_of
+import numpy as np
+
+from awlog.log.columns import Columns, columns_of, columns_of_new
 from awlog.log.head import Head
-from awlog.log.segment import SEAL_ABOVE_EVENTS, SEGMENT_EVENTS, encode_segment
+from awlog.log.segment import SEAL_ABOVE_EVENTS, SEGMENT_EVENTS, ZSTD_LEVEL, ZSTD_LEVEL_SOON, encode_segment
+from awlog.log.segment_index import entry_of
 from awlog.model.commands import NewEvent
-from awlog.model.event import Change, Event, Seq
+from awlog.model.event import Event, Seq
 from awlog.model.facts import SealedRun
-from awlog.model.times import Micros
 
 
 def records_to_seal(head: Head) -> list[Event]:
@@ -19,19 +21,22 @@ def records_to_seal(head: Head) -> list[Event]:
 
 
 def seal(events: Sequence[Event]) -> SealedRun:
-    """Events in the order of their seqs as one segment. About 10 ms for a full one."""
-    columns = columns_of(events)
-    first_seq = events[0].seq
+    """Events in the order of their seqs as one segment. About 4 ms for a full one."""
+    return _run(columns_of(events), ZSTD_LEVEL)
+
+
+def _run(columns: Columns, level: int) -> SealedRun:
+    entry = entry_of(columns, revision=0)
     return SealedRun(
-        first_seq=first_seq,
-        last_seq=events[-1].seq,
-        count=len(events),
-        min_start_us=Micros(int(columns.start_us.min())),
-        max_start_us=Micros(int(columns.start_us.max())),
-        max_end_us=Micros(int(columns.end_us.max())),
-        min_change=Change(int(columns.change.min())),
-        max_change=Change(int(columns.change.max())),
-        segment=encode_segment(columns, first_seq),
+        entry.first_seq,
+        entry.last_seq,
+        entry.count,
+        entry.min_start_us,
+        entry.max_start_us,
+        entry.max_end_us,
+        entry.min_change,
+        entry.max_change,
+        encode_segment(columns, entry.first_seq, level=level),
     )
 
 
@@ -39,15 +44,17 @@ def seal_new(events: Sequence[NewEvent]) -> tuple[list[Event], list[SealedRun]]:
     """New events -> (records, runs) with seqs from 1 on, to be moved to the bucket's next seq by `moved`; so are their
     changes, which `apply` moves.
 
-    The youngest event stays a record: it may become the tail record, which is never in a segment. So do the last ones
-    that do not fill a segment. About 4 µs an event.
+    The youngest event stays a record: it may become the tail record, which is never in a segment. The others are runs of
+    nearly equal length, so that none of them is left to be written, and sealed later, one by one. About 0.3 µs an event.
     """
-    numbered = [Event(Seq(i), e.start_us, e.duration_us, e.payload, Change(i)) for i, e in enumerate(events, start=1)]
-    youngest = max(numbered, key=lambda event: (event.start_us, event.seq))
-    others = [event for event in numbered if event is not youngest]
-    full = len(others) // SEGMENT_EVENTS * SEGMENT_EVENTS
-    runs = [seal(others[at : at + SEGMENT_EVENTS]) for at in range(0, full, SEGMENT_EVENTS)]
-    return [*others[full:], youngest], runs
+    columns = columns_of_new(events, Seq(1))
+    youngest = len(events) - 1 - int(columns.start_us[::-1].argmax())
+    others = np.delete(np.arange(len(events)), youngest)
+    run_count = round(len(others) / SEGMENT_EVENTS)
+    if not run_count:
+        return [*columns.take(others).events(), columns.event(youngest)], []
+    parts = (columns.take(rows).compacted() for rows in np.array_split(others, run_count))
+    return [columns.event(youngest)], [_run(part, ZSTD_LEVEL_SOON) for part in parts]
 
 
 def moved(records: list[Event], runs: list[SealedRun], next_seq: Seq) -> tuple[list[Event], list[SealedRun]]:

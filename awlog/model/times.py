@@ -26,8 +26,8 @@ _SECONDS_MAX: Final = (TIME_MAX_US - TIME_MIN_US) / 1e6
 _MARKS: Final = {25: "--T::+", 32: "--T::."}
 
 # Durations that a float of µs holds exactly, and starts from which they all end in time.
-_SHORT_S: Final = 1_000_000_000
-_EARLY_US: Final = TIME_MAX_US - _SHORT_S * 1_000_000
+SHORT_S: Final = 1_000_000_000
+EARLY_US: Final = TIME_MAX_US - SHORT_S * 1_000_000
 
 _TIMESTAMP: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
@@ -104,7 +104,7 @@ def duration_from_seconds(seconds: float | None, start_us: int) -> Micros:
     """
     if seconds is None or seconds <= 0:
         return Micros(0)
-    if seconds < _SHORT_S and start_us < _EARLY_US:
+    if seconds < SHORT_S and start_us < EARLY_US:
         return Micros(round(seconds * 1_000_000))
     if seconds > _SECONDS_MAX:
         raise BadRequest("The duration is too long: the event must end within year 9999")

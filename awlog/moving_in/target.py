@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Final, Protocol
 
 from awlog.engine.engine import Engine
-from awlog.log.decision import Stored
 from awlog.model.commands import ChangeSetting, CreateBucket, InsertEvents, NewEvent
 from awlog.model.errors import BucketExists
 from awlog.model.event import Seq
@@ -72,8 +71,8 @@ class OwnStore:
         return True
 
     def insert(self, bucket_id: str, events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
-        stored: Stored = self._runner.run(self._engine.insert(InsertEvents(bucket_id, events)))
-        return [(stored.events[0].seq, stored.events[-1].seq)]
+        stored = self._runner.run(self._engine.insert(InsertEvents(bucket_id, events)))
+        return [(stored.first_seq, stored.last_seq)]
 
     def settings(self) -> dict[str, bytes]:
         return self._engine.settings()

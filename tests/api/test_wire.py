@@ -8,8 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from awlog.api import wire
+from awlog.engine import bulk
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
 from awlog.model.event import Payload
@@ -199,3 +202,78 @@ def test_the_cache_forgets_before_it_grows_too_large() -> None:
 def test_a_buckets_data_are_given_or_not(raw: bytes, payload: bytes | None) -> None:
     """An update leaves them as they are if they are missing or null."""
     assert wire.payload_or_none(msgspec.Raw(raw)) == payload
+
+
+# Long lists
+
+any_data = st.recursive(
+    st.none() | st.integers() | st.text(alphabet='ab"\\{}[], ', max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='a},{"', max_size=4), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+event_bodies = st.fixed_dictionaries(
+    {"timestamp": st.just(AT) | st.just("2024-05-01T10:00:00.250000+00:00")},
+    optional={
+        "duration": st.integers(0, 9) | st.floats(0, 9),
+        "data": st.dictionaries(st.text(max_size=3), any_data),
+        "id": st.none() | st.integers(1, 9),
+        "other": any_data,
+    },
+)
+
+
+def read(raw: bytes, piece_bytes: int) -> list[NewEvent] | str:
+    """The events, or the message of the refusal."""
+    try:
+        body = wire.decode_events(raw, piece_bytes)
+        assert isinstance(body, list)
+        return wire.new_events(body, "events")
+    except BadRequest as refusal:
+        return str(refusal)
+
+
+@given(
+    st.lists(event_bodies, max_size=8), st.integers(0, 60), st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", ":")])
+)
+def test_a_list_in_pieces_is_the_list_as_a_whole(
+    bodies: list[dict[str, Any]], piece_bytes: int, separators: tuple[str, str]
+) -> None:
+    """Wherever it is cut: data that hold what stands between two events are not taken for two events."""
+    raw = json.dumps(bodies, separators=separators).encode()
+    assert read(raw, piece_bytes) == read(raw, len(raw))
+
+
+@given(st.lists(event_bodies, min_size=1, max_size=6), st.data())
+def test_a_list_that_is_wrong_somewhere_is_refused_as_a_whole_is(
+    bodies: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """The same message, which names the same place."""
+    raw = json.dumps(bodies).encode()
+    at = data.draw(st.integers(0, len(raw) - 1))
+    wrong = raw[:at] + data.draw(st.sampled_from([b"", b"x", b'"', b"},{", b"\xff", b"[", b"]"])) + raw[at + 1 :]
+    assert read(wrong, data.draw(st.integers(0, 40))) == read(wrong, len(wrong))
+
+
+@pytest.mark.parametrize("count", [bulk.MANY_EVENTS - 1, bulk.MANY_EVENTS, 2 * bulk.MANY_EVENTS])
+def test_many_events_are_read_as_each_is_alone(count: int) -> None:
+    """By columns from some length on; with the same events, ids, and one payload for equal data."""
+    fields = (
+        f'"timestamp":"2024-05-01T10:00:{i % 60:02}{".5" * (i % 2)}Z","duration":{i / 8},"id":{i}' for i in range(count)
+    )
+    elements = ",".join(f'{{{each},"data":{{"b":{i % 3},"a":1}}}}' for i, each in enumerate(fields))
+    body = wire.decode_events(f"[{elements}]".encode())
+    assert isinstance(body, list)
+    events = wire.new_events(body, "events")
+    assert events == [wire.new_event(one, wire.PayloadCache()) for one in body]
+    assert len({id(one.payload) for one in events}) == 3
+
+
+def test_the_bad_one_of_many_events_is_named() -> None:
+    """As in a short list."""
+    good, bad = f'{{"timestamp":"{AT}"}}', '{"timestamp":"2024-02-30T10:00:00Z"}'
+    bodies = wire.decode_events(f"[{','.join([*[good] * 300, bad, good])}]".encode())
+    assert isinstance(bodies, list)
+    with pytest.raises(BadRequest, match=r"^events\[300\]: Not a timestamp"):
+        wire.new_events(bodies, "events")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from awlog.log.decide import BULK_EVENTS, decide
-from awlog.log.decision import Decision, Stored
+from awlog.log.decision import Appended, Decision, Stored
 from awlog.log.sealing import seal_new
 from awlog.log.segment import SEGMENT_EVENTS
 from awlog.model.bucket import BucketMeta
@@ -160,7 +160,7 @@ def test_new_events_get_the_next_seqs_in_the_order_given() -> None:
     store = store_with([event(1, 50), event(2, 60)])
     decision = decided(store, insert(new(70), new(10, 3, WEB), new(10, 3, WEB)))
     stored = [event(3, 70), event(4, 10, 3, WEB), event(5, 10, 3, WEB)]
-    assert decision == Decision([EventAppended(NUMBER, one) for one in stored], Stored(NUMBER, stored))
+    assert decision == Decision([EventsAppended(NUMBER, 3, stored, [])], Stored(NUMBER, stored))
 
 
 def test_no_events_are_no_facts() -> None:
@@ -237,7 +237,7 @@ def test_an_unknown_id_does_not_name_an_event_of_the_same_list() -> None:
 
 
 def test_many_new_events_become_segments_at_once() -> None:
-    """Full runs are sealed beforehand or here, with the same result; the youngest stays a record."""
+    """Runs are sealed beforehand or here, with the same result; the youngest stays a record."""
     store = store_with([event(1, 7)])
     events = [new(10 * i, 5, b'{"n":%d}' % (i % 9)) for i in range(BULK_EVENTS)]
     decision = decided(store, insert(*events))
@@ -246,19 +246,22 @@ def test_many_new_events_become_segments_at_once() -> None:
     (fact,) = decision.facts
     assert isinstance(fact, EventsAppended)
     assert fact.event_count == BULK_EVENTS
-    assert [(run.first_seq, run.count) for run in fact.sealed] == [(2, SEGMENT_EVENTS)]
-    assert isinstance(decision.answer, Stored)
-    assert decision.answer.events == [
-        Event(Seq(seq), one.start_us, one.duration_us, one.payload) for seq, one in enumerate(events, start=2)
+    assert [(run.first_seq, run.count) for run in fact.sealed] == [
+        (2, SEGMENT_EVENTS),
+        (2 + SEGMENT_EVENTS, SEGMENT_EVENTS - 1),
     ]
+    assert decision.answer == Appended(NUMBER, Seq(2), events)
     store.apply(fact)
-    assert store.events() == [event(1, 7), *decision.answer.events]
+    stored = [Event(Seq(seq), one.start_us, one.duration_us, one.payload) for seq, one in enumerate(events, start=2)]
+    assert store.events() == [event(1, 7), *stored]
 
 
 def test_one_event_fewer_than_many_are_records() -> None:
-    """A fact each."""
+    """One fact for all of them."""
     decision = decided(store_with(), insert(*(new(i) for i in range(BULK_EVENTS - 1))))
-    assert len(decision.facts) == BULK_EVENTS - 1
+    (fact,) = decision.facts
+    assert isinstance(fact, EventsAppended)
+    assert (len(fact.records), fact.sealed) == (BULK_EVENTS - 1, [])
 
 
 @pytest.mark.parametrize("wire_id", [None, 5], ids=["without an id", "with an unknown id"])
@@ -266,7 +269,8 @@ def test_the_last_seq_is_given_and_none_after_it(wire_id: int | None) -> None:
     """The list as a whole is refused, before anything of it is stored; the text says what to do."""
     store = store_with()
     store.bucket.next_seq = Seq(SEQ_MAX - 1)
-    assert len(decided(store, insert(new(1, wire_id=wire_id), new(2, wire_id=wire_id))).facts) == 2
+    decision = decided(store, insert(new(1, wire_id=wire_id), new(2, wire_id=wire_id)))
+    assert decision.answer == Stored(NUMBER, [event(SEQ_MAX - 1, 1), event(SEQ_MAX, 2)])
     with pytest.raises(InsufficientStorage, match="another bucket"):
         decided(store, insert(*(new(i, wire_id=wire_id) for i in range(3))))
 
@@ -490,7 +494,7 @@ def test_a_large_import_becomes_segments_whether_laid_out_beforehand_or_not() ->
         (one.start_us, one.payload) for one in events
     ]
     assert [(one.start_us, one.payload) for one in store.events()] == [(one.start_us, one.payload) for one in events]
-    assert len(store.bucket.index) == 1
+    assert store.bucket.index.event_count() == BULK_EVENTS - 1
 
 
 # Settings

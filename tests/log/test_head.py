@@ -25,7 +25,8 @@ steps = st.lists(
     st.tuples(st.just("put"), records)
     | st.tuples(st.just("remove"), seqs)
     | st.tuples(st.just("put_all"), st.lists(records, max_size=6, unique_by=lambda one: one.seq))
-    | st.tuples(st.just("remove_all"), st.sets(seqs)),
+    | st.tuples(st.just("remove_all"), st.sets(seqs))
+    | st.tuples(st.just("read"), st.none()),
     max_size=16,
 )
 
@@ -49,6 +50,8 @@ def taken(head: Head, model: dict[Seq, Event], step: str, given_value: object) -
             head.remove_all(known)
             for seq in known:
                 del model[seq]
+        case "read", None:
+            assert head.youngest() == youngest(list(model.values()))
 
 
 @given(steps, st.lists(st.tuples(close_starts, close_starts), min_size=1, max_size=4))

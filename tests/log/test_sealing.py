@@ -53,20 +53,24 @@ def test_a_run_says_what_its_index_entry_needs() -> None:
     [
         (1, 0, 1),
         (2, 0, 2),
-        (SEGMENT_EVENTS, 0, SEGMENT_EVENTS),
+        (SEGMENT_EVENTS // 2, 0, SEGMENT_EVENTS // 2),
+        (SEGMENT_EVENTS, 1, 1),
         (SEGMENT_EVENTS + 1, 1, 1),
-        (SEGMENT_EVENTS + 2, 1, 2),
-        (2 * SEGMENT_EVENTS, 1, SEGMENT_EVENTS),
-        (2 * SEGMENT_EVENTS + 1, 2, 1),
+        (SEGMENT_EVENTS * 3 // 2, 1, 1),
+        (SEGMENT_EVENTS * 3 // 2 + 2, 2, 1),
+        (2 * SEGMENT_EVENTS, 2, 1),
     ],
 )
-def test_new_events_are_full_runs_and_some_records(event_count: int, run_count: int, record_count: int) -> None:
-    """The youngest is always a record: it may become the tail record, which is never in a segment."""
+def test_many_new_events_are_runs_of_equal_length_and_one_record(
+    event_count: int, run_count: int, record_count: int
+) -> None:
+    """The youngest is always a record: it may become the tail record, which is never in a segment. A few are records."""
     random = Random(event_count)
     sent = [NewEvent(Micros(random.randrange(999)), Micros(i % 7), PAYLOADS[i % 3]) for i in range(event_count)]
     records, runs = seal_new(sent)
     assert (len(runs), len(records)) == (run_count, record_count)
-    assert all(run.count == SEGMENT_EVENTS for run in runs)
+    counts = [run.count for run in runs]
+    assert not counts or max(counts) - min(counts) <= 1
     everything = sorted([*records, *in_runs(runs)], key=lambda one: one.seq)
     assert [(one.start_us, one.duration_us, one.payload) for one in everything] == [
         (one.start_us, one.duration_us, one.payload) for one in sent
@@ -91,5 +95,5 @@ def test_what_was_laid_out_beforehand_is_moved_to_the_next_seq() -> None:
     assert [(one.seq + 999, one.start_us, one.payload) for one in before] == [
         (one.seq, one.start_us, one.payload) for one in after
     ]
-    assert [(run.first_seq, run.last_seq) for run in moved_runs] == [(1000, 1000 + SEGMENT_EVENTS - 1)]
+    assert [(run.first_seq, run.last_seq) for run in moved_runs] == [(1000, 1000 + SEGMENT_EVENTS + 1)]
     assert moved(records, runs, Seq(1)) == (records, runs)

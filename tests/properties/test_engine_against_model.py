@@ -26,6 +26,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from awlog.log.columns import columns_of_new
+from awlog.log.decision import Appended
 from awlog.log.decision import Stored as EngineStored
 from awlog.model import commands
 from awlog.model.errors import Busy, InsufficientStorage, NoSuchBucket, NoSuchEvent, Refused, Unavailable
@@ -229,6 +231,8 @@ def answer_of(answer: object) -> object:
         return Refusal(type(answer).__name__)
     if isinstance(answer, BaseException):
         raise answer
+    if isinstance(answer, Appended):
+        answer = EngineStored(answer.bucket_number, columns_of_new(answer.events, answer.first_seq).events())
     if isinstance(answer, EngineStored):
         assert answer.bucket_number is not None, "without privacy filters everything is stored"
         return [
