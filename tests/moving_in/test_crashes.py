@@ -36,7 +36,7 @@ def test_an_import_killed_between_its_commits_gives_the_same_in_the_end(tmp_path
     data_dir = tmp_path / "data"
     before = database.read_bytes()
     command = [sys.executable, "-m", "awlog", "import", str(database), "--data-dir", str(data_dir)]
-    counts = []
+    counts: list[int] = []
     for _ in range(2):
         _kill_when_it_has_brought_more(command, data_dir, counts[-1] if counts else 0)
         counts.append(contents(data_dir)["window"].total())
