@@ -21,11 +21,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "log": {"msgspec", "model", "numpy", "re2", "sortedcontainers", "zstandard"},
     "query": {"msgspec", "model", "log", "numpy", "re2"},
     "storage": {"msgspec", "model", "log", "lmdb", *TELEMETRY},
-    "engine": {"msgspec", "model", "log", "query", "storage", *TELEMETRY},
+    "formats": {"msgspec", "model", "log", "query", "numpy", "pyarrow"},
+    "engine": {"msgspec", "model", "log", "query", "formats", "storage", *TELEMETRY},
     "sources": {"msgspec", "model", "platformdirs"},
     "moving_in": {"msgspec", "model", "log", "storage", "engine", "sources", "numpy"},
     "api": {"msgspec", "model", "engine", "aiohttp", "zstandard", *TELEMETRY},
-    "client": {"msgspec", "model", "aiohttp"},
+    "client": {"msgspec", "model", "aiohttp", "pyarrow"},
     "cluster": {"msgspec", "model", "engine", "nats", *TELEMETRY},
 }
 ANYTHING = {"cli", "__main__", "__init__"}

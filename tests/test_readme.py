@@ -41,6 +41,17 @@ def test_the_client_of_the_readme_records_into_a_server(tmp_path: Path) -> None:
     assert done.stdout == b"1 event\n"
 
 
+def test_the_frame_of_the_readme_is_a_table_for_duckdb(tmp_path: Path) -> None:
+    """The program word for word, but for the port."""
+    with Server(tmp_path / "data") as server:
+        server.request("POST", "/api/0/buckets/hello", {"client": "c", "type": "t", "hostname": "h"})
+        event = {"timestamp": "2026-01-01T12:00:00Z", "duration": 1, "data": {"label": "tea"}}
+        server.request("POST", "/api/0/buckets/hello/events", [event, event])
+        program = block("frame", "python").replace("testing=True", f"port={server.port}")
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"[('tea', 2.0)]\n"
+
+
 @pytest.mark.parametrize("command", ["", "serve"])
 def test_the_help_in_the_readme_is_the_help_of_the_program(command: str) -> None:
     """Whoever reads the README sees today's options."""

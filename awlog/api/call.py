@@ -182,9 +182,12 @@ class Call:
         return web.Response(body=body, status=status, content_type=JSON_TYPE, headers=self.headers)
 
     async def stream(
-        self, chunks: AsyncGenerator[bytes], extra_headers: dict[str, str] | None = None
+        self,
+        chunks: AsyncGenerator[bytes],
+        extra_headers: dict[str, str] | None = None,
+        content_type: str = JSON_TYPE,
     ) -> web.StreamResponse:
-        """JSON in chunks: sent whole if it is short, else as it comes, in flat memory.
+        """JSON, or something else, in chunks: sent whole if it is short, else as it comes, in flat memory.
 
         What `chunks` raises before the first quarter of a megabyte becomes an error answer; later the connection is
         broken off, so that nobody takes a part for the whole.
@@ -197,12 +200,12 @@ class Call:
                 if len(held) > _WHOLE_BYTES_MAX:
                     break
             else:
-                return await self._whole(bytes(held), headers)
+                return await self._whole(bytes(held), headers, content_type)
             coding = coding_for(self.request.headers.get("Accept-Encoding", ""))
             if coding is not None:
                 headers["Content-Encoding"] = coding
             response = web.StreamResponse(headers=headers)
-            response.content_type = JSON_TYPE
+            response.content_type = content_type
             if self.request.method == "HEAD":
                 return response
             encoder = Encoder(coding) if coding is not None else None
@@ -234,13 +237,13 @@ class Call:
         """As `json`, for an answer that may be long: compressed if the client takes that."""
         return await self._whole(body, {**self.headers, "Vary": self.vary})
 
-    async def _whole(self, body: bytes, headers: dict[str, str]) -> web.Response:
+    async def _whole(self, body: bytes, headers: dict[str, str], content_type: str = JSON_TYPE) -> web.Response:
         if len(body) >= COMPRESSED_FROM_BYTES:
             coding = coding_for(self.request.headers.get("Accept-Encoding", ""))
             if coding is not None:
                 body = await Encoder(coding).encode(body, last=True)
                 headers["Content-Encoding"] = coding
-        return web.Response(body=body, content_type=JSON_TYPE, headers=headers)
+        return web.Response(body=body, content_type=content_type, headers=headers)
 
     @property
     def vary(self) -> str:

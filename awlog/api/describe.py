@@ -34,13 +34,17 @@ class Body(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True):
-    """The answer to a good request, the parts of that, and what may be answered beside what every route may answer."""
+    """The answer to a good request, the parts of that, and what may be answered beside what every route may answer.
+
+    `file_types`: forms of the answer that are files rather than JSON.
+    """
 
     answer: Any
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
     bodies: tuple[Body, ...] = ()
     answer_type: str = JSON
+    file_types: tuple[str, ...] = ()
     status: int = 200
     others: dict[int, str] = {}
 

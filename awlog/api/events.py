@@ -14,10 +14,12 @@ from msgspec import Meta
 from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call
 from awlog.api.describe import Body, Operation, Parameter, described
+from awlog.api.forms import FILE_TYPES, FORM_PARAMETERS, form_of, send_document
 from awlog.api.paging import PAGE_EVENTS_MAX, cursor_of, page_of
 from awlog.model.access import Scope
 from awlog.model.commands import DeleteEvent, InsertEvents, NewEvent
 from awlog.model.errors import BadRequest, Forbidden, NoSuchEvent, NotFound
+from awlog.model.forms import JSON
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_query_timestamp
 
 INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
@@ -41,7 +43,9 @@ _EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "da
             Parameter("limit", int, "The first so many; negative: all", example=100),
             Parameter("page_size", _PageSize, "Answers in pages of so many events, each with a cursor to the next"),
             Parameter("cursor", str, "The `next` of an earlier page, in place of `start` and `end`"),
+            *FORM_PARAMETERS,
         ),
+        file_types=FILE_TYPES,
         others={304: "The events are those that `If-None-Match` names"},
     )
 )
@@ -51,13 +55,27 @@ async def read_events(call: Call) -> web.StreamResponse:
         return await _read_page(call)
     start_us, end_us = range_end(call, "start"), range_end(call, "end")
     count_max = _limit(call.query.get("limit"))
+    form = form_of(call)
     fingerprint = call.engine.fingerprint(call.params["bucket_id"], start_us, end_us)
     headers = {}
     if fingerprint is not None:
-        tag = f'W/"{fingerprint.hex()}-{"all" if count_max is None else count_max}"'
+        shown = "" if form is JSON else f"-{form.name}{call.query.get('spreadsheet', '')}"
+        tag = f'W/"{fingerprint.hex()}-{"all" if count_max is None else count_max}{shown}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if _names(call.request.headers.get("If-None-Match", ""), tag):
             return web.Response(status=304, headers={**call.headers, **headers, "Vary": call.vary})
+    if form is not JSON:
+        return await send_document(
+            call,
+            form,
+            call.params["bucket_id"],
+            call.params["bucket_id"],
+            start_us,
+            end_us,
+            count_max=count_max,
+            with_ids=True,
+            headers=headers,
+        )
     chunks = call.engine.read_json(call.params["bucket_id"], start_us, end_us, count_max=count_max)
     return await call.stream(_as_list(chunks), headers)
 

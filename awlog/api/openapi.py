@@ -189,7 +189,8 @@ def _responses(
         made[str(status)] = {"description": says} if status < 400 else _refusal(says)
     good: dict[str, Any] = {"description": "Done" if operation.status < 400 else "Always"}
     if operation.answer is not None:
-        good["content"] = {operation.answer_type: {"schema": schema_of(operation.answer)}}
+        files = {file_type: {"schema": {"type": "string", "format": "binary"}} for file_type in operation.file_types}
+        good["content"] = {operation.answer_type: {"schema": schema_of(operation.answer)}, **files}
     made[str(operation.status)] = good
     return dict(sorted(made.items()))
 

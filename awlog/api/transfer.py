@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
-from urllib.parse import quote
 
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from msgspec import Raw
 
 from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call, is_json, silence, too_large
 from awlog.api.describe import Body, Operation, described
+from awlog.api.forms import FILE_TYPES, FORM_PARAMETERS, content_disposition, form_of, send_document
 from awlog.engine.engine import ExportedBucket
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, NewEvent
 from awlog.model.errors import BadRequest, UnsupportedMediaType
-from awlog.model.times import Micros, format_timestamp, parse_timestamp
+from awlog.model.forms import JSON
+from awlog.model.times import Micros, parse_timestamp
 
 # Of one part of a form. It has two.
 _PART_HEADERS_MAX: Final = 16
 _IMPORT_SETTING: Final = "max_import_bytes"
-_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 Import = list[tuple[CreateBucket, list[NewEvent]]]
 
@@ -39,20 +38,24 @@ _EXAMPLE: Final = {
 }
 
 
-@described(Operation(wire.ExportBody))
+@described(Operation(wire.ExportBody, query=FORM_PARAMETERS, file_types=FILE_TYPES))
 async def export_all(call: Call) -> web.StreamResponse:
     """Everything, as one document that `/import` takes."""
-    return await _export(call, None, "aw-buckets-export.json")
+    return await _export(call, None, "aw-buckets-export")
 
 
-@described(Operation(wire.ExportBody))
+@described(Operation(wire.ExportBody, query=FORM_PARAMETERS, file_types=FILE_TYPES))
 async def export_bucket(call: Call) -> web.StreamResponse:
     """One bucket with all its events, as a document that `/import` takes."""
     bucket_id = call.params["bucket_id"]
-    return await _export(call, bucket_id, f"aw-bucket-export_{bucket_id}.json")
+    return await _export(call, bucket_id, f"aw-bucket-export_{bucket_id}")
 
 
-async def _export(call: Call, bucket_id: str | None, filename: str) -> web.StreamResponse:
+async def _export(call: Call, bucket_id: str | None, name: str) -> web.StreamResponse:
+    form = form_of(call)
+    if form is not JSON:
+        return await send_document(call, form, bucket_id, name)
+    filename = f"{name}.json"
     async with call.engine.export(bucket_id) as buckets:
         return await call.stream(_document(buckets), {"Content-Disposition": content_disposition(filename)})
 
@@ -61,19 +64,7 @@ async def _document(buckets: list[ExportedBucket]) -> AsyncGenerator[bytes]:
     yield b'{"buckets":{'
     separator = b""
     for bucket in buckets:
-        meta = bucket.meta
-        fields = wire.encode(
-            {
-                "id": meta.id,
-                "name": meta.name,
-                "type": meta.type,
-                "client": meta.client,
-                "hostname": meta.hostname,
-                "created": format_timestamp(meta.created_us),
-                "data": Raw(meta.data),
-            }
-        )
-        yield b'%b%b:%b,"events":[' % (separator, wire.encode(meta.id), fields[:-1])
+        yield separator + bucket.head
         separator = b""
         async for chunk in bucket.events:
             yield separator
@@ -82,14 +73,6 @@ async def _document(buckets: list[ExportedBucket]) -> AsyncGenerator[bytes]:
         yield b"]}"
         separator = b","
     yield b"}}"
-
-
-def content_disposition(filename: str) -> str:
-    """An attachment header that no name can break: plain names as they are, others quoted and in UTF-8 besides."""
-    if all(char in _PLAIN for char in filename):
-        return f"attachment; filename={filename}"
-    fallback = "".join(char if char in _PLAIN or char == " " else "_" for char in filename)
-    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 @described(

@@ -10,6 +10,7 @@ from awlog import __version__
 from awlog.cli.backup import backup
 from awlog.cli.compact import compact
 from awlog.cli.config import config
+from awlog.cli.export import export
 from awlog.cli.import_ import import_
 from awlog.cli.openapi import openapi
 from awlog.cli.paths import paths
@@ -43,7 +44,7 @@ def awlog() -> None:
     """
 
 
-for _command in (serve, paths, config, query, verify, stats, token, openapi, import_, backup, restore, compact):
+for _command in (serve, paths, config, query, verify, stats, token, openapi, import_, backup, restore, compact, export):
     awlog.add_command(_command)
 
 

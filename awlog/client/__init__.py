@@ -16,6 +16,7 @@ from awlog.client.client import Client
 from awlog.client.errors import ClientError, QueueUnusable, RequestRefused, ServerFailed, Unreachable
 from awlog.client.event import Event
 from awlog.client.sender import Refusal
+from awlog.client.table import frame
 
 __all__ = [
     "AsyncClient",
@@ -27,4 +28,5 @@ __all__ = [
     "RequestRefused",
     "ServerFailed",
     "Unreachable",
+    "frame",
 ]

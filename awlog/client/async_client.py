@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 import msgspec
@@ -18,6 +18,10 @@ from awlog.client.errors import QueueUnusable, RequestRefused, Unreachable
 from awlog.client.event import Event, decode_event, decode_events, encode_event, encode_events, encode_line
 from awlog.client.queue import DiskQueue
 from awlog.client.sender import Refusal, Sender, log_refusal
+from awlog.client.table import table_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PORT: Final = 5600
 TESTING_PORT: Final = 5666
@@ -164,6 +168,11 @@ class AsyncClient:
     async def get_eventcount(self, bucket_id: str, start: datetime | None = None, end: datetime | None = None) -> int:
         path = f"{_bucket(bucket_id)}/events/count"
         return int(await self._open().json("GET", path, params=_range(start, end)))
+
+    async def frame(self, bucket_id: str, start: datetime | None = None, end: datetime | None = None) -> pa.Table:
+        """As `get_events` without a limit, as a table: see `awlog.client.frame`."""
+        params = {"format": "arrow", **_range(start, end)}
+        return table_of(await self._open().request("GET", f"{_bucket(bucket_id)}/events", params=params))
 
     async def delete_event(self, bucket_id: str, event_id: int) -> bool:
         """Was it there?"""

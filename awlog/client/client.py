@@ -8,11 +8,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from awlog.client.async_client import AsyncClient
 from awlog.client.event import Event
 from awlog.client.sender import Refusal, log_refusal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _T = TypeVar("_T")
 
@@ -137,6 +140,9 @@ class Client:
 
     def get_eventcount(self, bucket_id: str, start: datetime | None = None, end: datetime | None = None) -> int:
         return self._run(self._client.get_eventcount(bucket_id, start, end))
+
+    def frame(self, bucket_id: str, start: datetime | None = None, end: datetime | None = None) -> pa.Table:
+        return self._run(self._client.frame(bucket_id, start, end))
 
     def delete_event(self, bucket_id: str, event_id: int) -> bool:
         return self._run(self._client.delete_event(bucket_id, event_id))

@@ -22,10 +22,12 @@ from awlog.engine.bulk import shown
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.compaction import Compaction
-from awlog.engine.reader_process import Opened, Part, ReadRequest, TimelineRequest
+from awlog.engine.reader_process import DocumentRequest, Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
 from awlog.engine.status import BucketStatus, ServerStatus, Statuses, room
 from awlog.engine.upkeep import Upkeep
+from awlog.formats.encoders import Wanted, check_installed
+from awlog.formats.json_document import bucket_head
 from awlog.log.apply import apply
 from awlog.log.columns import Columns, columns_of
 from awlog.log.decide import BULK_EVENTS, decide
@@ -56,6 +58,7 @@ from awlog.model.commands import (
 from awlog.model.errors import AwlogError, Busy, Damaged, InsufficientStorage, NoSuchEvent, Unavailable
 from awlog.model.event import BucketNumber, seq_in_bucket
 from awlog.model.facts import Fact, RecordsSealed
+from awlog.model.forms import Form
 from awlog.model.page import Page
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.query.render import AnswerStarts, render_event, render_events
@@ -103,9 +106,12 @@ class BucketView(Struct, frozen=True):
 
 
 class ExportedBucket(Struct, frozen=True):
-    """One bucket of an export; `events` gives chunks of JSON events joined by commas, without ids."""
+    """One bucket of an export. `head`: its fields as JSON, up to `"events":[`; `events` gives chunks of JSON events joined
+    by commas, without ids.
+    """
 
     meta: BucketMeta
+    head: bytes
     events: AsyncIterator[bytes]
 
 
@@ -582,16 +588,50 @@ class Engine:
                 opened = await anext(frames)
                 assert isinstance(opened, Opened), "a read begins with its buckets"
                 parts = _Parts(frames)
-                yield [ExportedBucket(meta, parts.of_bucket(meta.number)) for meta in opened.buckets]
+                yield [ExportedBucket(meta, bucket_head(meta), parts.of_bucket(meta.number)) for meta in opened.buckets]
             return
         async with self._snapshot() as load:
             chosen = self._durable.buckets() if bucket_id is None else [self._durable.bucket(bucket_id)]
             yield [
                 ExportedBucket(
-                    bucket.meta, _without_ids(events_newest_first(bucket, TIME_MIN_US, TIME_MAX_US, None, load))
+                    bucket.meta,
+                    bucket_head(bucket.meta),
+                    _without_ids(events_newest_first(bucket, TIME_MIN_US, TIME_MAX_US, None, load)),
                 )
                 for bucket in chosen
             ]
+
+    async def document(
+        self,
+        form: Form,
+        bucket_id: str | None,
+        start_us: Micros = TIME_MIN_US,
+        end_us: Micros = TIME_MAX_US,
+        *,
+        count_max: int | None = None,
+        with_ids: bool = False,
+        for_spreadsheets: bool = False,
+    ) -> AsyncGenerator[bytes]:
+        """The events of a bucket, or of all, that meet the range and are cut to it, as one document, in flat memory.
+
+        Made in a reader process. Raises NoSuchBucket, BadRequest for a form that needs a package which is not installed,
+        DataDamaged, Unavailable.
+        """
+        check_installed(form)
+        if bucket_id is not None:
+            self._durable.bucket(bucket_id)
+        wanted = Wanted(
+            form.name,
+            start_us,
+            end_us,
+            count_max,
+            with_ids=with_ids,
+            with_buckets=bucket_id is None,
+            for_spreadsheets=for_spreadsheets,
+        )
+        async with aclosing(self._readers.document(DocumentRequest(bucket_id, wanted))) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def _is_long(self, bucket: BucketState, start_us: Micros, end_us: Micros) -> bool:
         """Is the read one for a reader process, and is there one? Else it is done here, in small steps."""

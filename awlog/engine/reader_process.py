@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from awlog.engine.answers import Answers, Watched
+from awlog.formats.encoders import Wanted, document
 from awlog.log.columns import Columns, columns_of
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import AwlogError, NoSuchBucket
@@ -78,6 +79,13 @@ class TimelineRequest(Struct, frozen=True, tag="timeline"):
     end_us: Micros
     bin_count: int
     events_max: int
+
+
+class DocumentRequest(Struct, frozen=True, tag="document"):
+    """A range read of one bucket, or of all when there is no id, as one document."""
+
+    bucket_id: str | None
+    wanted: Wanted
 
 
 class QueryRequest(Struct, frozen=True, tag="query"):
@@ -138,7 +146,7 @@ class Failed(Struct, frozen=True, tag="failed"):
 Frame = Answer | Opened | Part | Done | Failed
 ENCODER: Final = msgspec.msgpack.Encoder()
 FRAMES: Final = msgspec.msgpack.Decoder(Frame)
-REQUESTS: Final = msgspec.msgpack.Decoder(QueryRequest | ReadRequest | TimelineRequest)
+REQUESTS: Final = msgspec.msgpack.Decoder(QueryRequest | ReadRequest | TimelineRequest | DocumentRequest)
 
 
 def main() -> None:
@@ -194,7 +202,7 @@ class _Reader:
                 if time.monotonic() > until_s:
                     break
 
-    def frames(self, request: QueryRequest | ReadRequest | TimelineRequest) -> Iterator[Frame]:
+    def frames(self, request: QueryRequest | ReadRequest | TimelineRequest | DocumentRequest) -> Iterator[Frame]:
         """The answers of all periods, or the parts of a read, and then how it ended.
 
         Broad except: the process lives on, and says what failed.
@@ -207,6 +215,8 @@ class _Reader:
                     yield from self._read(request)
                 case TimelineRequest():
                     yield from self._pictures(request)
+                case DocumentRequest():
+                    yield from self._document(request)
         except QueryError as error:
             yield Failed(type(error).__name__, error.message, error.line, error.column)
         except NoSuchBucket as error:
@@ -275,10 +285,7 @@ class _Reader:
     def _read(self, request: ReadRequest) -> Iterator[Frame]:
         """Flat memory: one part at a time, and nothing is kept."""
         with self._view.now() as store:
-            wanted = request.bucket_id
-            chosen = [bucket for bucket in store.buckets() if wanted is None or bucket.id == wanted]
-            if wanted is not None and not chosen:
-                raise NoSuchBucket(wanted)
+            chosen = _chosen(store.buckets(), request.bucket_id)
             yield Opened(chosen)
             for bucket in chosen:
                 number = bucket.number
@@ -305,6 +312,15 @@ class _Reader:
         yield Answer(b"{}" if opening == b"{" else b"}")
         yield Done(None)
 
+    def _document(self, request: DocumentRequest) -> Iterator[Frame]:
+        """As `_read`: flat memory."""
+        with self._view.now() as store:
+            chosen = _chosen(store.buckets(), request.bucket_id)
+            for piece in document(store, chosen, request.wanted):
+                for at in range(0, len(piece), _ANSWER_PART_BYTES):
+                    yield Answer(piece[at : at + _ANSWER_PART_BYTES])
+        yield Done(None)
+
     def _parsed(self, lines: tuple[str, ...]) -> Program:
         """Programs come again and again; the last few are kept."""
         program = self._programs.get(lines)
@@ -319,6 +335,14 @@ class _Reader:
             while self._programs_chars > _PROGRAMS_CHARS_MAX:
                 self._programs_chars -= _char_count(self._programs.popitem(last=False)[0])
         return program
+
+
+def _chosen(buckets: list[BucketMeta], bucket_id: str | None) -> list[BucketMeta]:
+    """The one of that name, or all. Raises NoSuchBucket."""
+    chosen = [bucket for bucket in buckets if bucket_id is None or bucket.id == bucket_id]
+    if bucket_id is not None and not chosen:
+        raise NoSuchBucket(bucket_id)
+    return chosen
 
 
 def _char_count(lines: Sequence[str]) -> int:

@@ -24,6 +24,7 @@ from awlog.engine.reader_process import (
     FRAMES,
     LENGTH_BYTES,
     Answer,
+    DocumentRequest,
     Done,
     Explanation,
     Failed,
@@ -46,6 +47,9 @@ _LIMITS: Final = Limits()
 # A shorter answer is not counted among those on their way: there are as many as connections at most.
 _COUNTED_ANSWER_BYTES: Final = 1 << 20
 _STREAMS_MAX: Final = 2
+# Documents of other forms than JSON are made in reader processes only: whoever comes when these are taken waits a while.
+_DOCUMENTS_MAX: Final = 2
+_DOCUMENT_WAIT_S: Final = 20.0
 _KEPT_COUNT: Final = os.cpu_count() or 1
 # A reader ends an overlong query by itself; one that does not get to it, in a pattern that never ends, is killed.
 _GRACE_S: Final = 1.0
@@ -98,6 +102,7 @@ class Readers:
         self._answers = ByteBudget(limits.memory_bytes_max)
         self._waiting_count = 0
         self._stream_count = 0
+        self._document_turns = asyncio.Semaphore(_DOCUMENTS_MAX)
         self._idle: list[asyncio.subprocess.Process] = []
         self._all: set[asyncio.subprocess.Process] = set()
         self._outdated: set[asyncio.subprocess.Process] = set()
@@ -179,6 +184,25 @@ class Readers:
                 borrowed.whole = True
         finally:
             self._stream_count -= 1
+        if isinstance(frame, Failed):
+            raise _error_of(frame)
+
+    async def document(self, request: DocumentRequest) -> AsyncGenerator[bytes]:
+        """The pieces of a document, in flat memory. Raises as `stream`, and Unavailable if too many are being made."""
+        try:
+            async with asyncio.timeout(_DOCUMENT_WAIT_S):
+                await self._document_turns.acquire()
+        except TimeoutError:
+            raise Unavailable(f"{_DOCUMENTS_MAX} exports are being made already; try again in a moment") from None
+        try:
+            async with self._borrowed() as borrowed:
+                await _send(borrowed.process, ENCODER.encode(request))
+                while not isinstance(frame := await _receive(borrowed.process), Done | Failed):
+                    if isinstance(frame, Answer):
+                        yield frame.part
+                borrowed.whole = True
+        finally:
+            self._document_turns.release()
         if isinstance(frame, Failed):
             raise _error_of(frame)
 

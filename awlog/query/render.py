@@ -58,13 +58,24 @@ def _around_duration(bucket_number: BucketNumber, event: Event) -> tuple[bytes, 
     return start, b',"data":%b}' % event.payload
 
 
-def render_events(columns: Columns, bucket_number: BucketNumber | None) -> bytes:
-    """The events in their order, joined by commas, without brackets; ids are left out if no bucket is given.
+def render_events(
+    columns: Columns, bucket_number: BucketNumber | None, *, between: bytes = b",", first: bytes = b""
+) -> bytes:
+    """The events in their order, joined by commas or what stands `between` them, without brackets; ids are left out if no
+    bucket is given. `first`: fields of each event before all others, with a comma behind.
 
     About 0.6 µs an event.
     """
     ids = None if bucket_number is None else columns.seq | (bucket_number << SEQ_BITS)
-    return joined_events(ids, columns.start_us, columns.duration_us, columns.payload_code, columns.payloads)
+    return joined_events(
+        ids,
+        columns.start_us,
+        columns.duration_us,
+        columns.payload_code,
+        columns.payloads,
+        between=between,
+        first=first,
+    )
 
 
 def joined_events(
@@ -73,31 +84,35 @@ def joined_events(
     duration_us: NDArray[np.int64],
     payload_code: NDArray[np.integer[Any]],
     payloads: Sequence[bytes],
+    *,
+    between: bytes = b",",
+    first: bytes = b"",
 ) -> bytes:
-    """Events as JSON, joined by commas; id 0 is shown as null. `payloads`: canonical JSON by code."""
+    """Events as JSON, joined as `render_events` says; id 0 is shown as null. `payloads`: canonical JSON by code."""
     if not len(start_us):
         return b""
-    opening = b'{"timestamp":"' if ids is None else b'{"id":'
+    opening = b"{%b%b" % (first, b'"timestamp":"' if ids is None else b'"id":')
     before_time = b"" if ids is None else b',"timestamp":"'
     # What stands between two numbers is one piece, made once for each payload.
     codes = payload_code.tolist()
-    ends = {code: b',"data":%b},%b' % (payloads[code], opening) for code in set(codes)}
+    ends = {code: b',"data":%b}%b%b' % (payloads[code], between, opening) for code in set(codes)}
     pieces: list[list[bytes]] = [
         timestamps_between(before_time, start_us, b'+00:00","duration":'),
-        numbers_as_json(_seconds(duration_us)),
+        numbers_as_json(seconds(duration_us)),
         [ends[code] for code in codes],
     ]
     if ids is not None:
         shown = numbers_as_json(ids.tolist())
         pieces.insert(0, shown if ids.all() else [b"null" if text == b"0" else text for text in shown])
     text = b"".join(chain.from_iterable(zip(*pieces, strict=True)))
-    return opening + text[: -1 - len(opening)]
+    return opening + text[: -len(between) - len(opening)]
 
 
-def _seconds(duration_us: NDArray[np.int64]) -> list[float]:
+def seconds(duration_us: NDArray[np.int64]) -> list[float]:
+    """µs, at least one of them, as the nearest floats of seconds."""
     if int(duration_us.max()) < _EXACT_MAX:
-        seconds: list[float] = (duration_us / _SECOND_US).tolist()
-        return seconds
+        floats: list[float] = (duration_us / _SECOND_US).tolist()
+        return floats
     return [us / _SECOND_US for us in duration_us.tolist()]
 
 

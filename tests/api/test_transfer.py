@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awlog.api.transfer import content_disposition
+from awlog.api.forms import content_disposition
 
 # Any bucket id, and for good measure what no bucket may be named: controls, line breaks.
 names = st.text(max_size=60)

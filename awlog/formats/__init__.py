@@ -1,0 +1,1 @@
+"""Columns -> documents that other programs read, piece by piece: JSON, lines of JSON, CSV, Arrow, Parquet."""
