@@ -19,6 +19,7 @@ from awlog.api.explorer_page import FOLDER, ExplorerPage
 from awlog.api.failures import refusal
 from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
+from awlog.api.proxies import peer_of
 from awlog.api.routes import ROUTES, Router, path_segments
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
@@ -51,6 +52,7 @@ class App:
         host, and nothing that a token could add.
         """
         self._is_local = is_local
+        self._base = [] if is_local or not settings.base_path else settings.base_path[1:].split("/")
         self._engine = engine
         self._settings = settings
         self.guard = Guard(settings)
@@ -114,10 +116,18 @@ class App:
         request, guard = call.request, self.guard
         headers = request.headers
         hosts = headers.getall("Host", [])
+        forwarded: list[str] = []
         if not self._is_local:
-            guard.check_host(hosts, target)
+            if "X-Forwarded-Host" in headers:
+                named = headers.getall("X-Forwarded-Host")
+                forwarded = self._settings.proxies.forwarded_hosts(peer_of(request.transport), named)
+            guard.check_host(hosts, target, forwarded)
         path = _path_of(target)
         segments = path_segments(path)
+        if self._base:
+            segments = self._below_base(segments)
+            if segments == [""] and not path.endswith("/"):
+                return web.Response(status=308, headers={"Location": f"{self._settings.base_path}/"})
         method = request.method
         is_api = segments[0] == "api"
         if not is_api:
@@ -130,7 +140,7 @@ class App:
                 asked = headers.get("Access-Control-Request-Headers", "")
                 return web.Response(headers=guard.preflight_headers(origin, asked))
             # A page may open a WebSocket to anywhere without a preflight, and write on it.
-            call.headers = guard.admit("POST" if "Upgrade" in headers else method, origin, hosts)
+            call.headers = guard.admit("POST" if "Upgrade" in headers else method, origin, [*forwarded, *hosts])
         if not self._is_local:
             call.access = self._admitted(method, segments[1:], headers.getall("Authorization", []))
         if len(segments) == 1 or segments[1] == FOLDER:
@@ -147,6 +157,13 @@ class App:
         endpoint = route.endpoint(method)
         endpoint.check(call.access, call.params.get("bucket_id"))
         return await endpoint.handler(call)
+
+    def _below_base(self, segments: list[str]) -> list[str]:
+        """Raises NotFound for what is elsewhere."""
+        depth = len(self._base)
+        if segments[:depth] != self._base:
+            raise NotFound("There is nothing at this path; the setting `base_path` says where awlog is")
+        return segments[depth:] or [""]
 
     def _admitted(self, method: str, segments: list[str], authorization: list[str]) -> Access:
         """Who asks, before anything is said about the path. Raises Unauthorized, but for what is open to everybody."""

@@ -13,6 +13,7 @@ from aiohttp import web
 from awlog.api.configuration import ApiSettings
 from awlog.api.content_coding import COMPRESSED_FROM_BYTES, Encoder, coding_for
 from awlog.api.in_progress import InProgress
+from awlog.api.proxies import peer_of
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
 from awlog.model.access import FULL_ACCESS
@@ -99,6 +100,12 @@ class Call:
                 raise BadRequest("The query string has more than 100 fields") from None
             self._query = dict(reversed(pairs))
         return self._query
+
+    @property
+    def client(self) -> str:
+        """The client's address, as far as it can be believed; `unix` on a Unix socket. For limits and program messages."""
+        forwarded_for = self.request.headers.getall("X-Forwarded-For", [])
+        return self.settings.proxies.client_of(peer_of(self.request.transport), forwarded_for)
 
     async def json_body(self) -> bytes:
         """The body of a request that must be JSON. Raises UnsupportedMediaType, PayloadTooLarge, RequestTimeout."""

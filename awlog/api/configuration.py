@@ -7,10 +7,14 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from awlog.api.proxies import Proxies
+
 BODY_BYTES_MAX: Final = 64 << 20
 IMPORT_BYTES_MAX: Final = 1_000 * 1_000_000
 # How often a quiet WebSocket is asked whether it is still there; half of it is the time to answer.
 PING_S: Final = 30.0
+
+NO_PROXIES: Final = Proxies(())
 
 
 class EdgeLimits(Struct, frozen=True):
@@ -36,7 +40,12 @@ class EdgeLimits(Struct, frozen=True):
 
 
 class ApiSettings(Struct, frozen=True):
-    """`host` is what was asked for on the command line, `port` the one that is listened on."""
+    """`host` is what was asked for on the command line, `port` the one that is listened on.
+
+    allowed_hosts   names beside it, `*` for all
+    base_path       empty, or like `/awlog`: everything is below it
+    is_encrypted    by TLS, on the port
+    """
 
     host: str
     port: int
@@ -47,6 +56,10 @@ class ApiSettings(Struct, frozen=True):
     webui_dir: Path | None = None
     custom_pages: dict[str, Path] = field(default_factory=dict)
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    proxies: Proxies = NO_PROXIES
+    base_path: str = ""
+    is_encrypted: bool = False
     body_bytes_max: int = BODY_BYTES_MAX
     import_bytes_max: int = IMPORT_BYTES_MAX
     limits: EdgeLimits = EdgeLimits()

@@ -52,7 +52,6 @@ _LINGER_SWEEPS: Final = 2
 _IDLE_SWEEPS: Final = 3600
 # What may wait behind the request that is being carried out; then the connection is not read on.
 _AHEAD_BYTES_MAX: Final = HEAD_BYTES_MAX + BODY_BYTES_MAX
-_BEGINNING: Final = b"POST /api/0/buckets/"
 
 # Requests after which a connection comes back. Where each line ends with CR LF the first empty line ends the headers,
 # whoever looks, so that the length of the request is known.
@@ -72,6 +71,8 @@ class FastLane:
         in_progress: InProgress,
         make_handler: web.Server,
         limits: EdgeLimits,
+        *,
+        base_path: str = "",
     ) -> None:
         """`make_handler`: the server that takes what is not for the lane, all if there are no `blocks`. Its App reports to
         `begun_by_aiohttp`, `answered_by_aiohttp` and `ended_by_aiohttp`.
@@ -83,7 +84,7 @@ class FastLane:
         self.on_room: Callable[[], None] = lambda: None
         self._is_full = False
         self._counts: dict[str, int] = {}  # connections of each address
-        self.lines = Lines()
+        self.lines = Lines(base_path)
         self.in_progress = in_progress
         self.make_handler = make_handler
         self.answered_count = 0
@@ -97,11 +98,19 @@ class FastLane:
 
     def __call__(self) -> asyncio.Protocol:
         connection = _Connection(self)
+        self.add(connection)
+        return connection
+
+    def behind_handshake(self) -> asyncio.Protocol:
+        """As `self()`, for TLS: counted when its handshake is done, for nobody is told of one that fails."""
+        return _Connection(self)
+
+    def add(self, connection: _Connection) -> None:
+        """Counts one more that is open, if it is not counted yet."""
         self._connections.add(connection)
         if len(self._connections) >= self.limits.connections and not self._is_full:
             self._is_full = True
             self._loop.call_soon(self.on_full)  # not at once: this one is not accepted yet
-        return connection
 
     @property
     def connection_count(self) -> int:
@@ -233,6 +242,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._lane.add(self)
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else ""
         if self._lane.admit(address):
@@ -337,7 +347,7 @@ class _Connection(asyncio.Protocol):
         line_end = received.find(b"\r\n")
         head_end = received.find(HEADERS_END, line_end, HEAD_BYTES_MAX)
         if head_end < 0:
-            if len(received) >= HEAD_BYTES_MAX or not received.startswith(_BEGINNING[: len(received)]):
+            if len(received) >= HEAD_BYTES_MAX or not received.startswith(lane.lines.beginning[: len(received)]):
                 self._hand_over()
             return
         head_end += len(HEADERS_END)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -23,10 +24,16 @@ class Guard:
 
     def __init__(self, settings: ApiSettings) -> None:
         host = settings.host.lower()
-        self.checks_host = is_loopback(host)
         bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
-        self._hosts = _LOOPBACK_NAMES | {bracketed}
-        own = [f"http://{name}:{settings.port}" for name in ("localhost", "127.0.0.1")]
+        allowed = {name.lower() for name in settings.allowed_hosts}
+        self._allows_every_host = "*" in allowed
+        self._hosts = _LOOPBACK_NAMES | {bracketed} | allowed
+        # An address is no name that somebody could point elsewhere: beyond this machine every one will do.
+        self._allows_addresses = not is_loopback(host)
+        if self._allows_addresses:
+            self._hosts |= {settings.hostname.lower()}
+        scheme = "https" if settings.is_encrypted else "http"
+        own = [f"{scheme}://{name}:{settings.port}" for name in ("localhost", "127.0.0.1")]
         patterns = [*own, "moz-extension://*", _WATCHER_WEB, *settings.cors_origins]
         if settings.testing:
             patterns += [f"http://{name}:{_DEV_SERVER_PORT}" for name in ("localhost", "127.0.0.1")]
@@ -38,16 +45,24 @@ class Guard:
             if "*" in pattern
         )
 
-    def check_host(self, hosts: list[str], target: str) -> None:
-        """`hosts`: all Host headers; `target`: the request target, which may name a host too. Raises HostNotAllowed."""
-        if not self.checks_host:
-            return
-        named = list(hosts)
+    def check_host(self, hosts: list[str], target: str, forwarded: Sequence[str] = ()) -> None:
+        """`hosts`: all Host headers; `target`: the request target, which may name a host too; `forwarded`: what proxies of
+        ours were asked for. Raises HostNotAllowed.
+        """
+        named = [*hosts, *forwarded]
         scheme, separator, rest = target.partition("://")
         if separator and "/" not in scheme and "?" not in scheme:
             named.append(rest.partition("/")[0].rpartition("@")[2])
-        if len(hosts) != 1 or any(_without_port(name.lower()) not in self._hosts for name in named):
-            raise HostNotAllowed("The Host header names another host than the one this server listens on")
+        if len(hosts) != 1 or not all(self._allows_host(_without_port(name.lower())) for name in named):
+            raise HostNotAllowed(
+                "The Host header names another host than the one this server listens on; "
+                "the setting `allow_hosts` allows others"
+            )
+
+    def _allows_host(self, name: str) -> bool:
+        if name in self._hosts:
+            return True
+        return bool(name) and (self._allows_every_host or (self._allows_addresses and _is_address(name)))
 
     def allows_origin(self, origin: str) -> bool:
         """Does this origin get CORS headers?"""
@@ -61,8 +76,10 @@ class Guard:
             return
         raise OriginNotAllowed("Pages of this origin may not write here; the setting `cors_origins` allows others")
 
-    def admit(self, method: str, origin: str | None, hosts: list[str]) -> dict[str, str]:
-        """The CORS headers of the answer to a request that may be carried out. Raises OriginNotAllowed."""
+    def admit(self, method: str, origin: str | None, hosts: Sequence[str]) -> dict[str, str]:
+        """The CORS headers of the answer to a request that may be carried out. `hosts`: the first is the one that the
+        client asked for. Raises OriginNotAllowed.
+        """
         self.check_origin(method, origin, hosts[0] if hosts else "")
         return self.cors_headers(origin)
 
@@ -90,6 +107,14 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name[1:-1] if name.startswith("[") else name)
+    except ValueError:
+        return False
+    return True
 
 
 def _without_port(host: str) -> str:

@@ -71,7 +71,7 @@ def _custom_page(call: Call, path: str, below: list[str]) -> web.StreamResponse:
     if root is None:
         raise NotFound("There is no custom page of this name")
     if len(below) == 1 and not path.endswith("/"):
-        target = f"/pages/{quote(below[0], safe='')}/"
+        target = f"{call.settings.base_path}/pages/{quote(below[0], safe='')}/"
         query = f"?{call.query_text}" if call.query_text else ""
         return web.Response(status=308, headers={"Location": target + query})
     return _file(root, below[1:] or [_INDEX])

@@ -26,9 +26,7 @@ from awlog.model.errors import Refused
 from awlog.model.times import Micros, seconds_from_us
 
 # Characters that need no decoding in a path, digits that need none in a query. Other spellings go the ordinary way.
-_LINE: Final = re.compile(
-    rb"POST /api/0/buckets/([A-Za-z0-9._~!$&'()*+,;=:@-]{1,1024})/heartbeat\?pulsetime=(\d{1,15}(?:\.\d{0,15})?) HTTP/1\.1"
-)
+_LINE: Final = rb"([A-Za-z0-9._~!$&'()*+,;=:@-]{1,1024})/heartbeat\?pulsetime=(\d{1,15}(?:\.\d{0,15})?) HTTP/1\.1"
 _JSON: Final = re.compile(r'application/json(?:; ?charset="?utf-8"?)?', re.IGNORECASE)
 # With one of these a request is more than its headers and a body of known length.
 _NEVER_KNOWN: Final = ("Transfer-Encoding", "Content-Encoding", "Expect", "Upgrade", "Trailer", "TE")
@@ -54,14 +52,17 @@ class Target(NamedTuple):
 class Lines:
     """Request lines of heartbeats -> targets. A watcher sends the same line for years."""
 
-    def __init__(self) -> None:
+    def __init__(self, base_path: str = "") -> None:
+        self.beginning = f"POST {base_path}/api/0/buckets/".encode()
+        """What each of them begins with."""
+        self._line = re.compile(re.escape(self.beginning) + _LINE)
         self._targets: dict[bytes, Target] = {}
 
     def find(self, line: bytes) -> Target | None:
         """None if it is not exactly such a line. 0.1 µs for one seen lately, else about 3 µs."""
         target = self._targets.get(line)
         if target is None:
-            found = _LINE.fullmatch(line)
+            found = self._line.fullmatch(line)
             if found is None:
                 return None
             target = Target(found[1].decode(), span_of_pulsetime(found[2].decode()))
@@ -95,9 +96,18 @@ class HeaderBlocks:
     A block begins with the line end after the request line and ends with the empty line.
     """
 
-    def __init__(self, guard: Guard, engine: Admitting, *, body_bytes_max: int, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        engine: Admitting,
+        *,
+        body_bytes_max: int,
+        now_s: Callable[[], float],
+        heeds_proxies: bool = False,
+    ) -> None:
         """`now_s`: the loop's clock. Tell `engine` to call `forget_all` when its tokens change."""
         self._guard = guard
+        self._heeds_proxies = heeds_proxies
         self._engine = engine
         self._body_bytes_max = min(body_bytes_max, BODY_BYTES_MAX)
         self._now_s = now_s
@@ -150,8 +160,11 @@ class HeaderBlocks:
         if body_bytes > self._body_bytes_max:
             return None
         hosts = headers.getall("Host", [])
+        forwarded = headers.getall("X-Forwarded-Host", []) if self._heeds_proxies else []
+        if forwarded and "Origin" in headers:
+            return None  # whether the peer may say what it was asked for is no matter of the headers
         try:
-            self._guard.check_host(hosts, message.path)
+            self._guard.check_host(hosts, message.path, forwarded)
             cors = self._guard.admit("POST", headers.get("Origin"), hosts)
             admission = self._engine.admit(headers.getall("Authorization", []))
         except Refused:

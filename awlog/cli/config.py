@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from awlog.cli.options import server_config, server_options
 
+_HIDDEN = "(not shown)"
 _SOURCES = {
     ParameterSource.COMMANDLINE: "flag",
     ParameterSource.ENVIRONMENT: "environment",
@@ -28,4 +29,6 @@ def config(context: click.Context, /, **values: Any) -> None:
     for field in resolved.__struct_fields__:
         source = context.get_parameter_source(field)
         value = getattr(resolved, field)
+        if field == "api_key" and value:
+            value = _HIDDEN
         click.echo(f"{field:18} {value!s:40} {_SOURCES.get(source, 'default') if source else 'default'}")

@@ -25,6 +25,14 @@ class Listeners:
     async def open(self) -> None:
         self._servers = [await self._open_server(listening.dup()) for listening in self._sockets]
 
+    async def reopen(self) -> None:
+        """With other servers, which `open_server` makes by now: no connection is refused meanwhile."""
+        new = [await self._open_server(listening.dup()) for listening in self._sockets]
+        # If nobody is to be accepted at this moment, whoever resumes makes servers of the same kind.
+        gone, self._servers = (self._servers, new) if self._servers else (new, [])
+        for server in gone:
+            server.close()
+
     def pause(self) -> None:
         """Accepts nobody from now on."""
         if self._opening is not None:

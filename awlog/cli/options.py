@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Callable
@@ -13,12 +14,15 @@ import platformdirs
 from msgspec import Struct
 
 from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX, EdgeLimits
+from awlog.api.proxies import UNIX_PEER, Proxies
 from awlog.engine.backups import BACKUP_INTERVAL_S, BACKUP_KEEP
 from awlog.engine.engine import CACHE_BYTES
 from awlog.engine.readers import QueryLimits
 from awlog.model.payload import NESTING_MAX
 
 _QUERY_LIMITS: Final = QueryLimits()
+_BASE_PATH: Final = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+")
+_FILE_MODE: Final = re.compile(r"[0-7]{3}")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 PORT: Final = 5600
@@ -62,6 +66,19 @@ class ServerConfig(Struct, frozen=True):
     max_connections: int
     max_connections_per_address: int
     fast_lane: bool
+    api_key: str | None
+    api_key_file: Path | None
+    require_tokens: bool
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_client_ca: Path | None
+    tls_min_version: str
+    allow_hosts: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    base_path: str
+    unix_socket: Path | None
+    unix_socket_mode: str
+    insecure: bool
     backup_dir: Path | None
     backup_interval_s: float
     backup_keep: int
@@ -151,6 +168,27 @@ def _named_folders(_context: click.Context, _parameter: click.Parameter, given: 
     return pages
 
 
+def _base_path(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    path = given.rstrip("/")
+    if path and _BASE_PATH.fullmatch(path) is None:
+        raise click.BadParameter(f"{given!r} is no path like /awlog, of letters, digits, `-`, `_` and `.`")
+    return path
+
+
+def _proxies(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        Proxies(given)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; give an address, a network, or `{UNIX_PEER}`") from None
+    return given
+
+
+def _file_mode(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    if _FILE_MODE.fullmatch(given) is None:
+        raise click.BadParameter(f"{given!r} is no file mode like 600 or 660")
+    return given
+
+
 class _Seconds(click.FloatRange):
     """A range of floats, which `nan` is not in."""
 
@@ -218,6 +256,87 @@ def _limit(name: str, kind: click.ParamType[Any], default: Any, says: str) -> Ca
 def data_dir_options(command: _F) -> _F:
     """`--testing`, `--config` and `--data-dir`: for commands that only look at a data directory."""
     return _TESTING(_CONFIG(_DATA_DIR(command)))
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_ACCESS = [
+    click.option(
+        "--api-key",
+        metavar="KEY",
+        envvar="AWLOG_API_KEY",
+        help="A token for everything. Others on this machine see flags: better in a file or the environment.",
+    ),
+    click.option("--api-key-file", type=_FILE, envvar="AWLOG_API_KEY_FILE", help="A file that holds the API key."),
+    click.option(
+        "--require-tokens",
+        is_flag=True,
+        envvar="AWLOG_REQUIRE_TOKENS",
+        help="Let nobody in without a token, also while there are none.",
+    ),
+    click.option("--tls-cert", type=_FILE, envvar="AWLOG_TLS_CERT", help="Certificate chain (PEM): speak TLS only."),
+    click.option("--tls-key", type=_FILE, envvar="AWLOG_TLS_KEY", help="Its key, if not in the same file."),
+    click.option(
+        "--tls-client-ca",
+        type=_FILE,
+        envvar="AWLOG_TLS_CLIENT_CA",
+        help="Let in only clients with a certificate of one of these authorities.",
+    ),
+    click.option(
+        "--tls-min-version",
+        type=click.Choice(["1.2", "1.3"]),
+        default="1.2",
+        show_default=True,
+        envvar="AWLOG_TLS_MIN_VERSION",
+        help="Oldest version of TLS.",
+    ),
+    click.option(
+        "--allow-host",
+        "allow_hosts",
+        multiple=True,
+        metavar="NAME",
+        envvar="AWLOG_ALLOW_HOSTS",
+        help="A name that this server is asked for by, beside the address it listens on. May be given several times.",
+    ),
+    click.option(
+        "--trusted-proxy",
+        "trusted_proxies",
+        multiple=True,
+        metavar="ADDRESS",
+        envvar="AWLOG_TRUSTED_PROXIES",
+        callback=_proxies,
+        help="Address or network of a proxy of yours, or `unix`: what it says of its clients is believed. "
+        "May be given several times.",
+    ),
+    click.option(
+        "--base-path",
+        default="",
+        metavar="PATH",
+        envvar="AWLOG_BASE_PATH",
+        callback=_base_path,
+        help="Serve everything below this path, /awlog for example.",
+    ),
+    click.option(
+        "--unix-socket",
+        type=click.Path(path_type=Path),
+        envvar="AWLOG_UNIX_SOCKET",
+        help="Listen on this Unix socket, too.",
+    ),
+    click.option(
+        "--unix-socket-mode",
+        default="600",
+        show_default=True,
+        metavar="MODE",
+        envvar="AWLOG_UNIX_SOCKET_MODE",
+        callback=_file_mode,
+        help="Who may open it, as for chmod.",
+    ),
+    click.option(
+        "--insecure",
+        is_flag=True,
+        envvar="AWLOG_INSECURE",
+        help="Let other machines in without TLS or tokens, if that is so.",
+    ),
+]
 
 
 def server_options(command: _F) -> _F:
@@ -342,6 +461,7 @@ def server_options(command: _F) -> _F:
             envvar="AWLOG_FAST_LANE",
             help="Answer plain heartbeats in front of the HTTP library; the answers are the same.",
         ),
+        *_ACCESS,
         click.option(
             "--backup-dir",
             type=click.Path(file_okay=False, path_type=Path),
@@ -378,6 +498,6 @@ def server_config(values: dict[str, Any]) -> ServerConfig:
         "data_dir": values["data_dir"] or default_data_dir(testing=testing),
         "max_connections": values["max_connections"] or connections_max(),
         "port": values["port"] or (TESTING_PORT if testing else PORT),
-        "cors_origins": tuple(values["cors_origins"]),
+        **{name: tuple(values[name]) for name in ("cors_origins", "allow_hosts", "trusted_proxies")},
     }
     return ServerConfig(**resolved)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 import structlog
@@ -27,10 +27,15 @@ from awlog.api.configuration import ApiSettings, EdgeLimits
 from awlog.api.fast_lane import FastLane
 from awlog.api.guard import is_loopback
 from awlog.api.in_progress import InProgress
+from awlog.api.proxies import Proxies
 from awlog.api.recognise import HeaderBlocks
+from awlog.cli.exposure import check_exposure, is_exposed
 from awlog.cli.listeners import Listeners
+from awlog.cli.listening import BACKLOG, listen, listen_unix
 from awlog.cli.local_socket import listen_locally, stop_listening_locally
 from awlog.cli.options import ServerConfig, server_config, server_options
+from awlog.cli.tls import Encryption, encryption_of
+from awlog.engine.access import AccessRules
 from awlog.engine.backups import BackupPlan
 from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
@@ -46,7 +51,6 @@ from awlog.storage.rehearsal import rehearse
 
 _log: Final = structlog.get_logger(part="serve")
 
-_BACKLOG: Final = 4096
 # What a stop takes at most; of that, what it gives to requests in progress, and then to connections that do not close.
 _STOP_S: Final = 9.5
 _FINISH_S: Final = 8.5
@@ -71,17 +75,23 @@ def serve(**values: Any) -> None:
     _raise_open_files_limit()
     limit_nesting(config.max_json_nesting)
     prepare_directory(config.data_dir)
+    # Whether there are tokens is known later; what is missing in any case is said at once.
+    check_exposure(config, needs_tokens=True)
+    tls = encryption_of(config)
+    rules = AccessRules(_api_key(config), config.require_tokens, is_exposed(config))
     with DirectoryLock(config.data_dir) as lock:
-        sockets = _listen(config)
+        sockets = listen(config)
         local = listen_locally(config.data_dir)
+        unix = None if config.unix_socket is None else listen_unix(config.unix_socket, int(config.unix_socket_mode, 8))
         identity = create_if_new(config.data_dir)
-        inherited = [lock.release, *(listening.close for listening in (*sockets, local) if listening)]
+        inherited = [lock.release, *(listening.close for listening in (*sockets, local, unix) if listening)]
         remove_abandoned(config.data_dir / DATA_FILE)
         rehearse(config.data_dir, lambda: _rehearsal(config), let_go=lambda: [let_go() for let_go in inherited])
         environment = Environment(config.data_dir)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(config, identity, environment, sockets, local, began_s))
+                at = _Places(sockets if unix is None else [*sockets, unix], tls, local)
+                runner.run(_serve(config, rules, identity, environment, at, began_s))
         except DataDamaged as damage:
             raise CannotStart(str(damage)) from damage
         finally:
@@ -98,12 +108,35 @@ def _rehearsal(config: ServerConfig) -> None:
     environment.close()
 
 
+def _api_key(config: ServerConfig) -> str | None:
+    """Raises CannotStart for a file without one: it was meant to protect something."""
+    if config.api_key_file is None:
+        return config.api_key or None
+    if config.api_key:
+        raise CannotStart("There is an API key in `api_key` and one in `api_key_file`: set one of the two")
+    try:
+        key = config.api_key_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        key = ""
+    if not key:
+        raise CannotStart(f"There is no API key in {config.api_key_file}, which the setting `api_key_file` names")
+    return key
+
+
+class _Places(NamedTuple):
+    """Where the server listens: by TCP, encrypted if there is `tls`, Unix sockets, and that of the data directory."""
+
+    sockets: list[socket.socket]
+    tls: Encryption | None
+    local: socket.socket | None
+
+
 async def _serve(
     config: ServerConfig,
+    rules: AccessRules,
     identity: Identity,
     environment: Environment,
-    sockets: list[socket.socket],
-    local: socket.socket | None,
+    at: _Places,
     began_s: float,
 ) -> None:
     query_limits = QueryLimits(
@@ -120,8 +153,10 @@ async def _serve(
         environment,
         cache_bytes=config.cache_bytes,
         query_limits=query_limits,
+        access_rules=rules,
         backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
     )
+    check_exposure(config, needs_tokens=engine.access_is_set_up)
     # What was loaded stays for ever: the collector need not walk over it again and again.
     gc.collect()
     gc.freeze()
@@ -133,19 +168,43 @@ async def _serve(
     loop = asyncio.get_running_loop()
     blocks = None
     if config.fast_lane:
-        blocks = HeaderBlocks(app.guard, engine, body_bytes_max=config.max_body_bytes, now_s=loop.time)
+        blocks = HeaderBlocks(
+            app.guard,
+            engine,
+            body_bytes_max=config.max_body_bytes,
+            now_s=loop.time,
+            heeds_proxies=bool(config.trusted_proxies),
+        )
         engine.on_access_changed(blocks.forget_all)
-    lane = FastLane(engine, blocks, in_progress, server, settings.limits)
+    lane = FastLane(engine, blocks, in_progress, server, settings.limits, base_path=config.base_path)
     app.on_begun, app.on_ended, app.on_answered = (
         lane.begun_by_aiohttp,
         lane.ended_by_aiohttp,
         lane.answered_by_aiohttp,
     )
     stopping = _stop_on_signals()
-    listeners = Listeners(sockets, lambda each: loop.create_server(lane, sock=each, backlog=_BACKLOG))
+
+    async def accept(listening: socket.socket) -> asyncio.Server:
+        if listening.family == socket.AF_UNIX:
+            return await loop.create_unix_server(lane, sock=listening, backlog=BACKLOG)
+        if at.tls is None:
+            return await loop.create_server(lane, sock=listening, backlog=BACKLOG)
+        return await loop.create_server(
+            lane.behind_handshake,
+            sock=listening,
+            backlog=BACKLOG,
+            ssl=at.tls.context,
+            ssl_handshake_timeout=config.max_header_s,
+        )
+
+    listeners = Listeners(at.sockets, accept)
     lane.on_full, lane.on_room = listeners.pause, listeners.resume
     await listeners.open()
-    local_listener = None if local is None else await loop.create_unix_server(local_server, sock=local)
+    if at.tls is not None:
+        at.tls.obey_hangups(listeners.reopen)
+    local_listener = None if at.local is None else await loop.create_unix_server(local_server, sock=at.local)
+    if config.insecure and not (is_loopback(config.host) and not config.trusted_proxies):
+        _log.warning("other machines reach this server, and the setting `insecure` says that nothing has to protect it")
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
     _say_where(config)
     with suppress(TimeoutError):
@@ -169,6 +228,8 @@ async def _serve(
     await engine.close()
     environment.close()
     stop_listening_locally(config.data_dir)
+    if config.unix_socket is not None:
+        config.unix_socket.unlink(missing_ok=True)
     _log.info("stopped")
     # At once: a thread may still be decoding an import that nobody will answer, for as long as that takes.
     sys.stdout.flush()
@@ -198,6 +259,10 @@ def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
         webui_dir=config.webui,
         custom_pages=config.custom_static,
         cors_origins=config.cors_origins,
+        allowed_hosts=config.allow_hosts,
+        proxies=Proxies(config.trusted_proxies),
+        base_path=config.base_path,
+        is_encrypted=config.tls_cert is not None,
         body_bytes_max=config.max_body_bytes,
         import_bytes_max=config.max_import_bytes,
         limits=EdgeLimits(
@@ -215,38 +280,10 @@ def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
     )
 
 
-def _listen(config: ServerConfig) -> list[socket.socket]:
-    """Listening sockets for every address of the host. Raises CannotStart."""
-    try:
-        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        sockets = []
-        for family, address in sorted({(entry[0], entry[4]) for entry in found}):
-            listening = socket.socket(family, socket.SOCK_STREAM)
-            if os.name == "posix":
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Its connections inherit this: a peer that vanished without a word is noticed some day.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listening.bind(address)
-            listening.listen(_BACKLOG)
-            listening.setblocking(False)
-            sockets.append(listening)
-    except OSError as error:
-        raise CannotStart(
-            f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}. "
-            "Is another server there (ActivityWatch's own, perhaps)? Stop it, or choose another --port."
-        ) from None
-    if not is_loopback(config.host):
-        _log.warning(
-            "listening beyond this machine without access control: whoever reaches the port reads and writes all"
-        )
-    return sockets
-
-
 def _say_where(config: ServerConfig) -> None:
+    scheme = "http" if config.tls_cert is None else "https"
     host = f"[{config.host}]" if ":" in config.host else config.host
-    click.echo(f"awlog {__version__} is recording: http://{host}:{config.port}/")
+    click.echo(f"awlog {__version__} is recording: {scheme}://{host}:{config.port}{config.base_path}/")
     click.echo(f"The data are in {config.data_dir}")
     sys.stdout.flush()
 

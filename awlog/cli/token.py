@@ -16,12 +16,12 @@ import msgspec
 from awlog.api import wire
 from awlog.cli.local_socket import LocalServer, running_server
 from awlog.cli.options import data_dir_options, default_data_dir
+from awlog.cli.owned_store import owned_store
 from awlog.engine.engine import Engine
 from awlog.model.access import parse_grant
 from awlog.model.commands import RequireTokens, RevokeToken
 from awlog.model.times import parse_timestamp
-from awlog.storage.environment import Environment, create_if_new, prepare_directory
-from awlog.storage.lock import DirectoryLock
+from awlog.storage.environment import Environment
 
 _T = TypeVar("_T")
 _PERIOD: Final = re.compile(r"(\d{1,6})([mhdwy])")
@@ -193,14 +193,8 @@ class _Tokens:
         if server is not None:
             with server:
                 return by_server(server)
-        prepare_directory(self._data_dir)
-        with DirectoryLock(self._data_dir):
-            create_if_new(self._data_dir)
-            environment = Environment(self._data_dir)
-            try:
-                return asyncio.run(_with_engine(environment, by_engine))
-            finally:
-                environment.close()
+        with owned_store(self._data_dir) as environment:
+            return asyncio.run(_with_engine(environment, by_engine))
 
 
 async def _with_engine(environment: Environment, act: Callable[[Engine], Coroutine[Any, Any, _T]]) -> _T:

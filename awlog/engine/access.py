@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from hmac import compare_digest
 from typing import Final
 
 from msgspec import Struct
@@ -31,10 +32,14 @@ USE_PRECISION_US: Final = 60_000_000
 
 
 class AccessRules(Struct, frozen=True):
-    """What the settings say. `api_key` is a token with the scope admin; `requires_tokens` also while there are none."""
+    """What the settings say. `api_key` is a token with the scope admin; `requires_tokens` also while there are none.
+
+    `is_exposed`: others than this machine's programs can ask, so that tokens are required whatever was said before.
+    """
 
     api_key: str | None = None
     requires_tokens: bool = False
+    is_exposed: bool = False
 
 
 class Admission(Struct, frozen=True):
@@ -78,6 +83,11 @@ class Door:
 
     @property
     def requires_tokens(self) -> bool:
+        return self.is_set_up or self._rules.is_exposed
+
+    @property
+    def is_set_up(self) -> bool:
+        """Did somebody say that tokens are required, by making one or by a setting?"""
         return self._remembered or self._rules.requires_tokens or self._rules.api_key is not None
 
     def take(self, tokens: dict[str, Token], *, required: bool) -> None:
@@ -101,7 +111,7 @@ class Door:
         if scheme.lower() != "bearer":
             raise Unauthorized("This needs a token: send one `Authorization: Bearer <token>`")
         digest = _digest(secret.strip())
-        if digest == self._api_key_digest:
+        if self._api_key_digest is not None and compare_digest(digest, self._api_key_digest):
             return self._api_key
         known = self._by_digest.get(digest)
         if known is None:

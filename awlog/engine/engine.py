@@ -342,6 +342,11 @@ class Engine:
     def requires_tokens(self) -> bool:
         return self._door.requires_tokens
 
+    @property
+    def access_is_set_up(self) -> bool:
+        """Did somebody say that tokens are required, by making one or by a setting?"""
+        return self._door.is_set_up
+
     def _note_uses(self) -> None:
         self._note_uses_timer = None
         used_us = self._door.unwritten_uses()

@@ -87,13 +87,38 @@ def test_a_host_named_in_the_request_line_is_checked_too(target: str, served: bo
             guard.check_host(["localhost"], target)
 
 
-@pytest.mark.parametrize("listening_on", ["0.0.0.0", "::", "192.168.1.5", "desk"])
-@pytest.mark.parametrize("hosts", [["evil.example"], [""], [], ["a", "b"]])
-def test_beyond_a_loopback_address_hosts_are_not_checked(listening_on: str, hosts: list[str]) -> None:
-    """Whoever reaches the port is served; the start warns of it."""
-    guard = Guard(api_settings(host=listening_on))
-    assert not guard.checks_host
-    guard.check_host(hosts, "http://evil.example/")
+@pytest.mark.parametrize("listening_on", ["0.0.0.0", "::", "192.168.1.5", "desk.example"])
+@pytest.mark.parametrize("host", ["localhost", "desk", "192.168.1.5:5600", "[fe80::1]:5600", "10.1.2.3"])
+def test_beyond_a_loopback_address_every_address_will_do(listening_on: str, host: str) -> None:
+    """And the machine's own name: nobody can point these elsewhere, as a name is pointed when DNS is rebound."""
+    Guard(api_settings(host=listening_on)).check_host([host], "/")
+
+
+@pytest.mark.parametrize("listening_on", ["0.0.0.0", "::", "192.168.1.5", "desk.example"])
+@pytest.mark.parametrize(
+    "hosts",
+    [["evil.example"], ["desk.evil.example"], ["1.2.3.4.evil.example"], ["[::1"], ["1.2.3"], [""], [], ["desk"] * 2],
+)
+def test_beyond_a_loopback_address_other_names_are_refused(listening_on: str, hosts: list[str]) -> None:
+    """The check is on for every address that is listened on."""
+    with pytest.raises(HostNotAllowed, match="allow_hosts"):
+        Guard(api_settings(host=listening_on)).check_host(hosts, "/")
+
+
+@pytest.mark.parametrize(("names", "host"), [(("aw.example",), "AW.example:443"), (("*",), "any.example")])
+def test_names_of_the_configuration_are_allowed(names: tuple[str, ...], host: str) -> None:
+    """On a loopback address too: a proxy passes on what it was asked for."""
+    Guard(api_settings(allowed_hosts=names)).check_host([host], "/")
+    with pytest.raises(HostNotAllowed):
+        Guard(api_settings(allowed_hosts=names)).check_host([""], "/")
+
+
+def test_what_a_proxy_was_asked_for_is_checked_as_well() -> None:
+    """A rebound name may come by the proxy."""
+    guard = Guard(api_settings(allowed_hosts=("aw.example",)))
+    guard.check_host(["localhost"], "/", ["aw.example"])
+    with pytest.raises(HostNotAllowed):
+        guard.check_host(["localhost"], "/", ["evil.example"])
 
 
 # The Origin header

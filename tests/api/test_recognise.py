@@ -30,7 +30,7 @@ class WatchedGuard(Guard):
         super().__init__(api_settings())
         self.judged_count = 0
 
-    def admit(self, method: str, origin: str | None, hosts: list[str]) -> dict[str, str]:
+    def admit(self, method: str, origin: str | None, hosts: Sequence[str]) -> dict[str, str]:
         self.judged_count += 1
         return super().admit(method, origin, hosts)
 

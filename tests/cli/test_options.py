@@ -42,6 +42,24 @@ def seconds(name: str, default: str) -> Setting:
     return Setting(name, (flag, "1.5"), (variable, "60"), f"{name} = 2.5", shown)
 
 
+def switch(name: str) -> Setting:
+    """What is off unless somebody says it."""
+    shown = {"flag": "True", "environment": "True", "file": "True", "default": "False"}
+    word = name.replace("_", "-")
+    return Setting(name, (f"--{word}",), (f"AWLOG_{name.upper()}", "true"), f"{name} = true", shown)
+
+
+def several(name: str, flag: str, variable: str) -> Setting:
+    """A setting with many values; addresses are names too."""
+    shown = {
+        "flag": "('10.0.0.1', '10.0.0.2')",
+        "environment": "('10.0.0.3',)",
+        "file": "('10.0.0.4',)",
+        "default": "()",
+    }
+    return Setting(name, (flag, "10.0.0.1", flag, "10.0.0.2"), (variable, "10.0.0.3"), f'{name} = ["10.0.0.4"]', shown)
+
+
 SETTINGS = [
     simple("host", "10.0.0.1", "10.0.0.2", "10.0.0.3", "127.0.0.1"),
     simple("port", "5701", "5702", "5703", "5600"),
@@ -58,6 +76,31 @@ SETTINGS = [
     simple("max_query_periods", "10", "11", "12", "10000"),
     simple("backup_dir", "/one", "/two", "/three", "None"),
     simple("backup_keep", "1", "2", "3", "7"),
+    simple("api_key_file", "/etc/hosts", "/etc/passwd", "/etc/group", "None"),
+    simple("tls_cert", "/etc/hosts", "/etc/passwd", "/etc/group", "None"),
+    simple("tls_min_version", "1.3", "1.3", "1.3", "1.2"),
+    simple("base_path", "/a", "/a/b", "/c", ""),
+    simple("unix_socket", "/one", "/two", "/three", "None"),
+    Setting(
+        "unix_socket_mode",
+        ("--unix-socket-mode", "660"),
+        ("AWLOG_UNIX_SOCKET_MODE", "666"),
+        "unix_socket_mode = '640'",
+        {"flag": "660", "environment": "666", "file": "640", "default": "600"},
+    ),
+    Setting(
+        "api_key",
+        ("--api-key", "one"),
+        ("AWLOG_API_KEY", "two"),
+        "api_key = 'three'",
+        {"flag": "(not shown)", "environment": "(not shown)", "file": "(not shown)", "default": "None"},
+    ),
+    switch("require_tokens"),
+    switch("insecure"),
+    several("allow_hosts", "--allow-host", "AWLOG_ALLOW_HOSTS"),
+    several("trusted_proxies", "--trusted-proxy", "AWLOG_TRUSTED_PROXIES"),
+    simple("tls_key", "/etc/hosts", "/etc/passwd", "/etc/group", "None"),
+    simple("tls_client_ca", "/etc/hosts", "/etc/passwd", "/etc/group", "None"),
     Setting(
         "backup_interval_s",
         ("--backup-interval-s", "0"),

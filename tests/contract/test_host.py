@@ -145,8 +145,11 @@ def test_a_configured_name_is_one_more(tmp_path: Path) -> None:
             assert exchange(server, "GET", "/api/0/info", host=host).status == status
 
 
-def test_on_an_address_that_others_reach_the_check_is_off_with_a_warning(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", "--host", "0.0.0.0") as server:
-        assert exchange(server, "GET", "/api/0/info", host="desk.example:5600").status == 200
-        assert exchange(server, "GET", "/", host="desk.example").status == 200
+def test_on_an_address_that_others_reach_the_check_is_on_too(tmp_path: Path) -> None:
+    """For names; `--allow-host` adds some. Any address will do: nobody can point it elsewhere."""
+    args = ("--host", "0.0.0.0", "--insecure", "--allow-host", "desk.example")
+    with Server(tmp_path / "data", *args) as server:
+        for host, status in [("desk.example:5600", 200), ("192.168.1.5:5600", 200), ("evil.example", 400)]:
+            assert exchange(server, "GET", "/api/0/info", host=host).status == status
+            assert exchange(server, "GET", "/", host=host).status == status
         assert '"level": "warning"' in server.log_text()
