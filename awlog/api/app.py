@@ -21,6 +21,7 @@ from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
 from awlog.api.proxies import peer_of
 from awlog.api.routes import ROUTES, Router, path_segments
+from awlog.api.wire import PayloadCache
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
 from awlog.model.access import NO_ACCESS, Access
@@ -59,6 +60,7 @@ class App:
         self._router = Router(ROUTES)
         self._explorer = ExplorerPage(ROUTES)
         self._in_progress = in_progress
+        engine.on_erased = PayloadCache.forget_all
         self._bodies = ByteBudget(settings.limits.bodies_bytes)
         # Told of each request that begins, that has ended one way or another, and that has been answered to its end.
         self.on_begun: Callable[[web.BaseRequest], None] = lambda _request: None

@@ -56,6 +56,7 @@ PATH_PARAMETERS: Final = {
     "bucket_id": Parameter("bucket_id", str, "The bucket's id", example="aw-watcher-window_desk"),
     "event_id": Parameter("event_id", str, "The event's id, an integer", example="4294967297"),
     "token_id": Parameter("token_id", str, "The token's id, as the list of tokens shows it", example="3fa94c21b07d"),
+    "job_id": Parameter("job_id", str, "The job's id, an integer", example="1"),
     "key": Parameter("key", str, "The setting's key, at most 127 bytes", example="startOfDay"),
 }
 

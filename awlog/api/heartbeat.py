@@ -24,7 +24,7 @@ from awlog.model.times import Micros, duration_from_seconds, parse_timestamp, sp
 _FLOAT: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 
 # Heartbeats repeat their data until it changes: nearly all are found here.
-_payloads: Final = wire.PayloadCache()
+_payloads: Final = wire.PayloadCache.lasting()
 
 _EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "data": {"app": "vim", "title": "notes"}}
 

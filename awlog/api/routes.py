@@ -8,7 +8,24 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from awlog.api import buckets, care, events, heartbeat, info, openapi, query, settings, status, stream, tokens, transfer
+from awlog.api import (
+    buckets,
+    care,
+    erasure,
+    events,
+    heartbeat,
+    info,
+    jobs,
+    openapi,
+    privacy,
+    query,
+    retention,
+    settings,
+    status,
+    stream,
+    tokens,
+    transfer,
+)
 from awlog.api.call import Call
 from awlog.model.access import Access, Scope
 from awlog.model.errors import MethodNotAllowed, NotFound
@@ -72,6 +89,7 @@ ROUTES: Final = (
         "GET": Endpoint(events.get_event, READ),
         "DELETE": Endpoint(events.delete_event, WRITE),
     }),
+    Route("0/buckets/{bucket_id}/delete", {"POST": Endpoint(erasure.delete_events, WRITE)}),
     Route("0/buckets/{bucket_id}/heartbeat", {"POST": Endpoint(heartbeat.heartbeat, APPEND)}),
     Route("0/buckets/{bucket_id}/heartbeats", {"POST": Endpoint(heartbeat.heartbeats, APPEND)}),
     Route("0/buckets/{bucket_id}/export", {"GET": Endpoint(transfer.export_bucket, READ)}),
@@ -100,6 +118,17 @@ ROUTES: Final = (
         "PUT": Endpoint(tokens.require_tokens, ADMIN),
     }),
     Route("0/tokens/{token_id}", {"DELETE": Endpoint(tokens.revoke_token, ADMIN)}),
+    Route("0/forget", {"POST": Endpoint(erasure.forget, WRITE, by_bucket=True)}),
+    Route("0/privacy/preview", {"POST": Endpoint(privacy.preview_filters, READ, by_bucket=True)}),
+    Route("0/privacy/apply", {"POST": Endpoint(privacy.apply_filters, ADMIN)}),
+    Route("0/retention", {"GET": Endpoint(retention.get_retention, READ)}),
+    Route("0/retention/preview", {"POST": Endpoint(retention.preview_retention, READ)}),
+    Route("0/retention/run", {"POST": Endpoint(retention.run_retention, ADMIN)}),
+    Route("0/jobs", {"GET": Endpoint(jobs.list_jobs, ADMIN)}),
+    Route("0/jobs/{job_id}", {
+        "GET": Endpoint(jobs.get_job, ADMIN),
+        "DELETE": Endpoint(jobs.cancel_job, ADMIN),
+    }),
     Route("0/log", {"GET": Endpoint(info.get_log, ADMIN)}),
     Route("0/admin/backup", {"POST": Endpoint(care.back_up, ADMIN)}),
     Route("0/admin/compact", {"POST": Endpoint(care.compact, ADMIN)}),

@@ -31,7 +31,7 @@ _MESSAGES_MAX: Final = 512
 _CLOSE_S: Final = 2.0
 
 # Heartbeats repeat their data until it changes: nearly all are found here.
-_payloads: Final = wire.PayloadCache()
+_payloads: Final = wire.PayloadCache.lasting()
 
 _EXAMPLE: Final = (
     '{"bucket": "aw-watcher-window_desk", "pulsetime": 60, '

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
@@ -19,7 +19,7 @@ from awlog.model.bucket import EMPTY_PAYLOAD
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
 from awlog.model.event import Payload
-from awlog.model.payload import canonical_object, mend_lone_surrogates
+from awlog.model.payload import canonical_object, canonical_value, mend_lone_surrogates
 from awlog.model.times import duration_from_seconds, format_timestamp, parse_timestamp
 
 _T = TypeVar("_T")
@@ -233,6 +233,21 @@ def _pieces(raw: bytes, piece_bytes: int) -> Iterator[bytes]:
 class PayloadCache:
     """Raw `data` -> payload, remembered for data that come again and again. One bytes object for equal payloads."""
 
+    _lasting: ClassVar[list[PayloadCache]] = []
+
+    @classmethod
+    def lasting(cls) -> PayloadCache:
+        """One for the life of the process, which `forget_all` empties."""
+        made = cls()
+        cls._lasting.append(made)
+        return made
+
+    @classmethod
+    def forget_all(cls) -> None:
+        """Lets go of what all lasting ones remember: stored events were erased."""
+        for each in cls._lasting:
+            each._payloads.clear()
+
     # Watchers repeat themselves: a few thousand titles are a day's. Long payloads are not worth the memory.
     _ENTRIES_MAX: Final = 4096
     _RAW_BYTES_MAX: Final = 1024
@@ -306,6 +321,11 @@ def _new_events_at_once(bodies: Sequence[EventBody | UnnumberedEventBody], paylo
 def payload_or_none(raw: Raw) -> Payload | None:
     """None if `data` is missing or null. Raises BadRequest."""
     return None if bytes(raw) in _NULLS else canonical_object(bytes(raw))
+
+
+def value_or_none(raw: Raw) -> bytes | None:
+    """Canonical JSON; None if it is missing or null. Raises BadRequest."""
+    return None if bytes(raw) in _NULLS else canonical_value(bytes(raw))
 
 
 class Span(Struct):

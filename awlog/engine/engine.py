@@ -22,8 +22,11 @@ from awlog.engine.bulk import shown
 from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.compaction import Compaction
+from awlog.engine.editor import Editor
+from awlog.engine.jobs import Jobs
 from awlog.engine.reader_process import DocumentRequest, Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
+from awlog.engine.retention import Retention
 from awlog.engine.status import BucketStatus, ServerStatus, Statuses, room
 from awlog.engine.upkeep import Upkeep
 from awlog.formats.encoders import Wanted, check_installed
@@ -36,6 +39,7 @@ from awlog.log.filtering import filtered_import, filtered_insert
 from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeats
 from awlog.log.history import count_events, events_newest_first, fingerprint, first_page, page_newest_first
+from awlog.log.retention import SETTING as RETENTION_SETTING
 from awlog.log.sealing import records_to_seal, seal, seal_new
 from awlog.log.segment import decode_segment
 from awlog.log.segment_index import SegmentEntry
@@ -47,6 +51,7 @@ from awlog.model.commands import (
     Command,
     CreateBucket,
     CreateToken,
+    EditEvents,
     ImportBuckets,
     InsertEvents,
     NewEvent,
@@ -55,6 +60,7 @@ from awlog.model.commands import (
     SendHeartbeats,
     Taken,
 )
+from awlog.model.edits import Edited
 from awlog.model.errors import AwlogError, Busy, Damaged, InsufficientStorage, NoSuchEvent, Unavailable
 from awlog.model.event import BucketNumber, seq_in_bucket
 from awlog.model.facts import Fact, RecordsSealed
@@ -139,6 +145,8 @@ class Engine:
         self._staged = State()
         self._durable = State()
         self._durable_txn_id = 0
+        self.on_erased: Callable[[], None] = lambda: None
+        """Called when stored events were erased; whoever remembers payloads lets go of them."""
         self._broken: Busy | None = None
         self._tried_at_s = 0.0
         self._may_read = asyncio.Event()
@@ -166,6 +174,14 @@ class Engine:
         self._compaction = Compaction(
             environment, self._committer, without_snapshots=self._without_snapshots, on_swapped=self._take_new_file
         )
+        self.jobs = Jobs(clock)
+        self.editor = Editor(
+            buckets=lambda: self._durable.buckets(),
+            submit=self._submit_edits,
+            look=self._readers.look,
+            forget_texts=self._forget_texts,
+        )
+        self.retention = Retention(self.editor, self.jobs, clock, lambda: self._durable.settings.get(RETENTION_SETTING))
         for bucket in self._durable.buckets():
             self._upkeep.note(bucket.number, bucket.head)
 
@@ -173,6 +189,8 @@ class Engine:
         """Commits what is open, marks the store clean, ends the thread. The environment stays the caller's."""
         await self.backups.close()
         await self._compaction.close()
+        await self.retention.close()
+        await self.jobs.close()
         await self._readers.close()
         await self._upkeep.close()
         if self._note_uses_timer is not None:
@@ -272,6 +290,20 @@ class Engine:
         """How far a producer's stream is durable; 0 if nothing is known of it."""
         known = self._durable.producers.get(producer_id)
         return 0 if known is None else known.last_sequence
+
+    async def _submit_edits(self, command: EditEvents) -> list[Edited]:
+        edited: list[Edited] = await self.submit(command)
+        return edited
+
+    def _forget_texts(self) -> None:
+        """Lets go of all payloads that are remembered beside the data: what was erased is not to live on in memory."""
+        self._cache.clear()
+        self._answer_starts = AnswerStarts()
+        filters = self._staged.filters()
+        if filters is not None:
+            filters.forget()
+        self.on_erased()
+        self._readers.renew()
 
     def _stage(self, decision: Decision, reply: Reply) -> None:
         failure = self._apply(decision.facts)

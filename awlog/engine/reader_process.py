@@ -14,16 +14,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, assert_never
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from awlog.engine.answers import Answers, Watched
 from awlog.formats.encoders import Wanted, document
 from awlog.log.columns import Columns, columns_of
+from awlog.log.edits import judge_of
+from awlog.log.look import Found, look
+from awlog.log.retention import RetentionAt, expiry, rule_for
 from awlog.model.bucket import BucketMeta
+from awlog.model.edits import Edit
 from awlog.model.errors import AwlogError, NoSuchBucket
 from awlog.model.event import BucketNumber, Event, Payload, Seq
 from awlog.model.times import TIME_MAX_US, Micros
@@ -99,6 +105,20 @@ class QueryRequest(Struct, frozen=True, tag="query"):
     run_s_max: float
 
 
+class LookRequest(Struct, frozen=True, tag="look"):
+    """What would this edit, or these rules of retention at this moment, make of these buckets? Of all if there are none.
+
+    `first_seqs` names the segments to look at, None for all. Without `with_edits` the answer only counts.
+    """
+
+    bucket_numbers: list[BucketNumber] | None
+    edit: Edit | RetentionAt
+    first_seqs: list[Seq] | None = None
+    with_recent: bool = True
+    with_edits: bool = True
+    samples_max: int = 0
+
+
 class Explanation(Struct, frozen=True):
     """What a query did. Seconds of the whole: parsing, reading, computing, writing."""
 
@@ -126,6 +146,22 @@ class Part(Struct, frozen=True, tag="part"):
     value: bytes
 
 
+class Looked(Struct, frozen=True, tag="looked"):
+    """A bucket is looked at, as it is in the snapshot; `edit` is what the rules of retention mean for it."""
+
+    bucket_number: BucketNumber
+    bucket_id: str
+    edit: Edit
+    next_seq: Seq
+    revision: int
+
+
+class FoundPart(Struct, frozen=True, tag="found"):
+    """What the edit makes of a segment, or of the recent events, of the bucket that was told last."""
+
+    found: Found
+
+
 class Done(Struct, frozen=True, tag="done"):
     explanation: Explanation | None
 
@@ -143,10 +179,11 @@ class Failed(Struct, frozen=True, tag="failed"):
     subject: str | None = None
 
 
-Frame = Answer | Opened | Part | Done | Failed
+Frame = Answer | Opened | Part | Looked | FoundPart | Done | Failed
 ENCODER: Final = msgspec.msgpack.Encoder()
 FRAMES: Final = msgspec.msgpack.Decoder(Frame)
-REQUESTS: Final = msgspec.msgpack.Decoder(QueryRequest | ReadRequest | TimelineRequest | DocumentRequest)
+Request = QueryRequest | ReadRequest | TimelineRequest | DocumentRequest | LookRequest
+REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 
 
 def main() -> None:
@@ -202,7 +239,9 @@ class _Reader:
                 if time.monotonic() > until_s:
                     break
 
-    def frames(self, request: QueryRequest | ReadRequest | TimelineRequest | DocumentRequest) -> Iterator[Frame]:
+    def frames(
+        self, request: QueryRequest | ReadRequest | TimelineRequest | DocumentRequest | LookRequest
+    ) -> Iterator[Frame]:
         """The answers of all periods, or the parts of a read, and then how it ended.
 
         Broad except: the process lives on, and says what failed.
@@ -217,6 +256,10 @@ class _Reader:
                     yield from self._pictures(request)
                 case DocumentRequest():
                     yield from self._document(request)
+                case LookRequest():
+                    yield from self._look(request)
+                case _:
+                    assert_never(request)
         except QueryError as error:
             yield Failed(type(error).__name__, error.message, error.line, error.column)
         except NoSuchBucket as error:
@@ -319,6 +362,38 @@ class _Reader:
             for piece in document(store, chosen, request.wanted):
                 for at in range(0, len(piece), _ANSWER_PART_BYTES):
                     yield Answer(piece[at : at + _ANSWER_PART_BYTES])
+        yield Done(None)
+
+    def _look(self, request: LookRequest) -> Iterator[Frame]:
+        """Flat memory, but for verdicts on payloads, which end with the request."""
+        with self._view.now() as store:
+            wanted = request.bucket_numbers
+            for meta in store.buckets():
+                if wanted is not None and meta.number not in wanted:
+                    continue
+                bucket = store.bucket(meta.number)
+                load = partial(store.segment, meta.number)
+                edit = request.edit
+                if isinstance(edit, RetentionAt):
+                    rule = rule_for(edit.rules, meta.id)
+                    if rule is None:
+                        continue
+                    edit = expiry(rule, edit.now_us, bucket, partial(store.segment_bytes, bucket), load)
+                yield Looked(meta.number, meta.id, edit, bucket.next_seq, bucket.next_revision)
+                seqs = request.first_seqs
+                entries = (
+                    list(bucket.index) if seqs is None else [e for e in map(bucket.index.get, seqs) if e is not None]
+                )
+                judge = judge_of(edit, meta.id)
+                for found in look(
+                    bucket,
+                    judge,
+                    load,
+                    entries=entries,
+                    with_recent=request.with_recent,
+                    samples_max=request.samples_max,
+                ):
+                    yield FoundPart(found if request.with_edits else replace(found, segment=None, recent=[]))
         yield Done(None)
 
     def _parsed(self, lines: tuple[str, ...]) -> Program:

@@ -28,7 +28,10 @@ from awlog.engine.reader_process import (
     Done,
     Explanation,
     Failed,
+    FoundPart,
     Frame,
+    Looked,
+    LookRequest,
     Opened,
     Part,
     QueryRequest,
@@ -160,7 +163,9 @@ class Readers:
             await self._end(reader)
 
     def renew(self) -> None:
-        """From now on only readers that are started after this: those there are have another file open."""
+        """From now on only readers that are started after this: those there are have another file open, or
+        remember what was erased.
+        """
         self._outdated = set(self._all)
         for reader in self._idle:
             if reader.returncode is None:
@@ -203,6 +208,17 @@ class Readers:
                 borrowed.whole = True
         finally:
             self._document_turns.release()
+        if isinstance(frame, Failed):
+            raise _error_of(frame)
+
+    async def look(self, request: LookRequest) -> AsyncGenerator[Looked | FoundPart]:
+        """What an edit would make of the store. Raises BadRequest, DataDamaged, Unavailable."""
+        async with self._borrowed() as borrowed:
+            await _send(borrowed.process, ENCODER.encode(request))
+            while not isinstance(frame := await _receive(borrowed.process), Done | Failed):
+                if isinstance(frame, Looked | FoundPart):
+                    yield frame
+            borrowed.whole = True
         if isinstance(frame, Failed):
             raise _error_of(frame)
 

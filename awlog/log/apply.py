@@ -21,6 +21,7 @@ from awlog.log.state import BucketState, LoadSegment, State
 from awlog.log.write_set import (
     BucketGone,
     EventGone,
+    EventsGone,
     ProducerRow,
     SegmentWrite,
     SettingGone,
@@ -29,6 +30,7 @@ from awlog.log.write_set import (
     WriteSet,
 )
 from awlog.model.bucket import BucketMeta
+from awlog.model.edits import SeqRange
 from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.model.facts import (
     BucketCreated,
@@ -37,6 +39,7 @@ from awlog.model.facts import (
     EventAppended,
     EventDeleted,
     EventsAppended,
+    EventsDeleted,
     EventsReplaced,
     Fact,
     ProducerAdvanced,
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
 # Producers remembered, at about 200 bytes each. Who is forgotten is told so by the sequence 0 and may send everything
 # again: most of it is found to be there already, by the rules of heartbeats.
 PRODUCERS_MAX = 4096
+# From this many records on, building a head anew is cheaper than taking them out one by one.
+_BULK_RECORDS = 256
 
 
 def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None:
@@ -90,6 +95,11 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
         case EventDeleted():
             _delete(_bucket(state, fact.bucket_number), fact.seq, writes, load)
             writes.tombstones[_next_changes(state, writes)] = EventGone(fact.bucket_number, fact.seq)
+        case EventsDeleted():
+            _delete_many(_bucket(state, fact.bucket_number), fact.ranges, writes, load)
+            first_change = _next_changes(state, writes, len(fact.ranges))
+            for number, (first, last) in enumerate(fact.ranges, start=first_change):
+                writes.tombstones[Change(number)] = EventsGone(fact.bucket_number, first, last)
         case RecordsSealed():
             bucket = _bucket(state, fact.bucket_number)
             bucket.head.remove_all(fact.seqs)
@@ -303,6 +313,47 @@ def _delete(bucket: BucketState, seq: Seq, writes: WriteSet, load: LoadSegment) 
         assert found is not None, "only a stored event is deleted"
         entry, columns, row = found
         _rewrite(bucket, entry, _without(columns, row), writes)
+
+
+def _delete_many(bucket: BucketState, ranges: list[SeqRange], writes: WriteSet, load: LoadSegment) -> None:
+    """A segment is rewritten once, and one of which nothing is left is not even read where its seqs have no gaps."""
+    firsts = np.array([first for first, _ in ranges], np.int64)
+    lasts = np.array([last for _, last in ranges], np.int64)
+
+    def gone(seqs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        at = firsts.searchsorted(seqs, side="right") - 1
+        inside: NDArray[np.bool_] = (at >= 0) & (seqs <= lasts[at])
+        return inside
+
+    whole: list[Seq] = []
+    for entry in bucket.index.maybe_holding_any(firsts, lasts):
+        is_dense = entry.last_seq - entry.first_seq + 1 == entry.count
+        at = int(firsts.searchsorted(entry.first_seq, side="right")) - 1
+        if is_dense and at >= 0 and lasts[at] >= entry.last_seq:
+            whole.append(entry.first_seq)
+            continue
+        columns = load(bucket.number, entry)
+        left = ~gone(columns.seq)
+        if not left.any():
+            whole.append(entry.first_seq)
+        elif not left.all():
+            _rewrite(bucket, entry, columns.take(left).compacted(), writes)
+    bucket.index.remove_all(whole)
+    for first_seq in whole:
+        writes.drop_segment(bucket.number, first_seq)
+    recent = np.fromiter((event.seq for event in bucket.head), np.int64, len(bucket.head))
+    dropped = [Seq(seq) for seq in recent[gone(recent)].tolist()]
+    if len(dropped) >= _BULK_RECORDS:
+        bucket.head.remove_all(dropped)
+    else:
+        for seq in dropped:
+            bucket.head.remove(seq)
+    for seq in dropped:
+        writes.drop_record(bucket.number, seq)
+    tail = bucket.tail
+    if tail is not None and gone(np.array([tail.seq]))[0]:
+        _delete(bucket, tail.seq, writes, load)
+    _note_change(bucket, writes)
 
 
 def youngest_but_the_tail(

@@ -83,6 +83,11 @@ class Columns(Struct, frozen=True, eq=False):
         payloads = [self.payloads[old] for old in used.tolist()]
         return Columns(self.seq, self.start_us, self.duration_us, code.astype(np.uint32), payloads, self.change)
 
+    def payload_counts(self) -> list[int]:
+        """How many events have each payload, by code. O(n)."""
+        counts: list[int] = np.bincount(self.payload_code, minlength=len(self.payloads)).tolist()
+        return counts
+
     def meeting(self, start_us: int, end_us: int) -> Columns:
         """The events that meet [start_us, end_us], both ends inside, uncut."""
         inside = (self.end_us >= start_us) & (self.start_us <= end_us)

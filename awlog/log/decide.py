@@ -12,10 +12,13 @@ import msgspec
 
 from awlog.log.apply import youngest_but_the_tail
 from awlog.log.decision import Appended, Decision, Stored, given
+from awlog.log.editing import decide_edits
 from awlog.log.filtering import decide_filtered_heartbeat, filtered_import, filtered_insert
 from awlog.log.filters import SETTING as FILTERS_SETTING
 from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeat, decide_heartbeats
+from awlog.log.retention import SETTING as RETENTION_SETTING
+from awlog.log.retention import retention_rules
 from awlog.log.sealing import moved, seal_new
 from awlog.log.segment import SEGMENT_EVENTS
 from awlog.log.state import BucketState, LoadSegment, State
@@ -27,6 +30,7 @@ from awlog.model.commands import (
     CreateToken,
     DeleteBucket,
     DeleteEvent,
+    EditEvents,
     ImportBuckets,
     InsertEvents,
     NewEvent,
@@ -111,12 +115,14 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
             return Decision([TokenUsed(*use) for use in command.used_us.items() if use[0] in state.tokens], None)
         case RequireTokens():
             return Decision([TokensRequired(command.required)], None)
+        case EditEvents():
+            return decide_edits(state, command)
         case _:
             assert_never(command)
 
 
 # Settings that the server itself obeys, and what says whether they can be obeyed.
-_CHECKS: Final[dict[str, Callable[[bytes], object]]] = {FILTERS_SETTING: filters_of}
+_CHECKS: Final[dict[str, Callable[[bytes], object]]] = {FILTERS_SETTING: filters_of, RETENTION_SETTING: retention_rules}
 
 
 def check_setting(key: str, value: bytes) -> None:

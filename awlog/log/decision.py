@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from awlog.model.commands import NewEvent, Taken
+from awlog.model.edits import Edited
 from awlog.model.errors import InsufficientStorage
 from awlog.model.event import SEQ_MAX, BucketNumber, Event, Seq
 from awlog.model.facts import Fact
@@ -44,7 +45,7 @@ class Decision(Struct, frozen=True):
     """What happens, in order, and what the client is told when it is durable."""
 
     facts: list[Fact]
-    answer: Stored | Appended | Taken | bool | None
+    answer: Stored | Appended | Taken | list[Edited] | bool | None
 
 
 def given(seq: Seq) -> Seq:

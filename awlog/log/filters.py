@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import re2  # type: ignore[import-untyped]
@@ -21,6 +21,7 @@ from msgspec import Raw, Struct
 from awlog.model.errors import BadRequest
 from awlog.model.event import Payload
 from awlog.model.payload import decoded, encoded
+from awlog.model.rules import FilterRule
 
 SETTING: Final = "privacy_filters"
 
@@ -38,18 +39,7 @@ _OPTIONS.max_mem = 8 << 20
 _NEVER_A_BOUNDARY: Final = re.compile(r"\\[bB][^\x00-\x7f]|[^\x00-\x7f]\\[bB]")
 
 
-class Rule(Struct, frozen=True):
-    """As it stands in the setting. `field` is a path into `data`, its parts between dots."""
-
-    enabled: bool
-    pattern: str
-    action: Literal["drop", "redact"]
-    field: str
-    bucket_prefix: str | None = None
-    replacement: str | None = None
-
-
-_DECODER: Final = msgspec.json.Decoder(Rule)
+_DECODER: Final = msgspec.json.Decoder(FilterRule)
 
 
 class Judgement(Struct, frozen=True):
@@ -137,12 +127,12 @@ class _Compiled:
 
     __slots__ = ("_search", "bucket_prefix", "path", "place", "replacement")
 
-    def __init__(self, place: int, rule: Rule) -> None:
+    def __init__(self, place: int, rule: FilterRule) -> None:
         self.place = place
         self.path = rule.field.split(".")
         self.bucket_prefix = rule.bucket_prefix or ""
         self.replacement = rule.replacement if rule.action == "redact" else None
-        self._search = _compile(rule.pattern).search
+        self._search = compile_pattern(rule.pattern).search
 
     def found_in(self, data: dict[str, Any]) -> dict[str, Any] | None:
         """The object that holds the text which the pattern matches; None if the rule does not apply."""
@@ -179,7 +169,7 @@ def filters_of(text: bytes | None) -> Filters | None:
     return filters if filters.apply_somewhere else None
 
 
-def _rules(text: bytes) -> list[Rule]:
+def _rules(text: bytes) -> list[FilterRule]:
     try:
         given = _RULE.decode(text)
     except msgspec.MsgspecError:
@@ -197,7 +187,7 @@ def _rules(text: bytes) -> list[Rule]:
     return rules
 
 
-def _check(rule: Rule) -> None:
+def _check(rule: FilterRule) -> None:
     """Raises BadRequest for what the types do not say."""
     if not rule.field:
         raise BadRequest("`field` is empty: it names the text in `data` that the pattern is searched in")
@@ -205,12 +195,13 @@ def _check(rule: Rule) -> None:
         raise BadRequest("`replacement` is empty: give a text that stands in for what is not shown")
     if rule.action == "redact" and rule.replacement is None:
         raise BadRequest('`replacement` is missing: "redact" puts it in place of the field')
-    _compile(rule.pattern)
+    compile_pattern(rule.pattern)
 
 
 # What a rule is checked with is what it is used with: nothing is compiled twice.
 @lru_cache(maxsize=2 * RULES_MAX)
-def _compile(pattern: str) -> Any:
+def compile_pattern(pattern: str) -> Any:
+    """For RE2. Raises BadRequest, which says why it is none."""
     if len(pattern.encode()) > PATTERN_BYTES_MAX:
         raise BadRequest(f"`pattern` is longer than {PATTERN_BYTES_MAX} bytes")
     if _NEVER_A_BOUNDARY.search(pattern):

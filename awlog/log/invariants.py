@@ -12,8 +12,9 @@ import numpy as np
 
 from awlog.log.columns import Columns, columns_of
 from awlog.log.state import BucketState
-from awlog.log.write_set import BucketGone, EventGone, SettingGone, Tombstone, WriteSet
-from awlog.model.event import BucketNumber, Change, Seq
+from awlog.log.write_set import BucketGone, EventGone, EventsGone, SettingGone, Tombstone, WriteSet
+from awlog.model.edits import SeqRange
+from awlog.model.event import BucketNumber, Change
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,12 +101,16 @@ class ChangesCheck:
     def __init__(self, recovered: WriteSet, tombstones: dict[Change, Tombstone], oldest_change: Change) -> None:
         rows = [row.change for row in recovered.settings.values() if row is not None]
         self._numbers = [np.array([*tombstones, *rows], np.int64)]
-        self._gone: dict[BucketNumber, list[Seq]] = {}
+        self._gone: dict[BucketNumber, list[SeqRange]] = {}
         self._problems: list[str] = []
         for change, tombstone in tombstones.items():
             match tombstone:
                 case EventGone():
-                    self._gone.setdefault(tombstone.bucket_number, []).append(tombstone.seq)
+                    self._gone.setdefault(tombstone.bucket_number, []).append((tombstone.seq, tombstone.seq))
+                    is_gone = tombstone.bucket_number < (recovered.next_bucket_number or 0)
+                case EventsGone():
+                    seqs = (tombstone.first_seq, tombstone.last_seq)
+                    self._gone.setdefault(tombstone.bucket_number, []).append(seqs)
                     is_gone = tombstone.bucket_number < (recovered.next_bucket_number or 0)
                 case BucketGone():
                     is_gone = tombstone.number not in recovered.buckets
@@ -120,7 +125,7 @@ class ChangesCheck:
     def add_bucket(self, bucket: BucketState, checked: BucketCheck) -> None:
         self._numbers.append(checked.changes())
         gone = self._gone.get(bucket.number)
-        if gone and checked.holds(np.array(gone, np.int64)):
+        if gone and checked.holds(np.concatenate([np.arange(first, last + 1) for first, last in gone])):
             self._problems.append(f"Bucket number {bucket.number}: an event is there that has a tombstone")
 
     def problems(self) -> list[str]:

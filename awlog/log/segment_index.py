@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
@@ -12,6 +13,9 @@ from sortedcontainers import SortedKeyList
 from awlog.log.columns import Columns
 from awlog.model.event import Change, Seq
 from awlog.model.times import Micros
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class SegmentEntry(Struct, frozen=True):
@@ -90,10 +94,16 @@ class SegmentIndex:
         self._max_end_us = entry.max_end_us if self._max_end_us is None else max(self._max_end_us, entry.max_end_us)
 
     def remove(self, first_seq: Seq) -> None:
-        entry = self._by_seq.pop(first_seq)
-        self._entries.remove(entry)
-        self._event_count -= entry.count
-        self._max_end_us = max((entry.max_end_us for entry in self._entries), default=None)
+        self.remove_all([first_seq])
+
+    def remove_all(self, first_seqs: Collection[Seq]) -> None:
+        """Many at once: what is left is looked at once."""
+        for first_seq in first_seqs:
+            entry = self._by_seq.pop(first_seq)
+            self._entries.remove(entry)
+            self._event_count -= entry.count
+        if first_seqs:
+            self._max_end_us = max((entry.max_end_us for entry in self._entries), default=None)
 
     def meeting(self, start_us: int, end_us: int) -> list[SegmentEntry]:
         """The segments whose [min start, max end] meets the range, by descending greatest start."""
@@ -105,6 +115,16 @@ class SegmentIndex:
     def maybe_holding(self, seq: Seq) -> Iterator[SegmentEntry]:
         """The segments whose seq range includes `seq`; nearly always at most one. O(n)."""
         return (entry for entry in self._entries if entry.first_seq <= seq <= entry.last_seq)
+
+    def maybe_holding_any(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64]) -> list[SegmentEntry]:
+        """The segments whose seq range meets one of these, which ascend and do not overlap. O(n), 0.3 µs each."""
+        entries = list(self._entries)
+        if not entries:
+            return []
+        # The last range that begins at or before the segment's end must end at or behind its beginning.
+        at = firsts.searchsorted([entry.last_seq for entry in entries], side="right") - 1
+        met = (at >= 0) & (lasts[at] >= [entry.first_seq for entry in entries])
+        return [entries[place] for place in met.nonzero()[0].tolist()]
 
     def min_start_us(self) -> Micros | None:
         return self._entries[0].min_start_us if self._entries else None

@@ -66,6 +66,10 @@ class BucketState:
             copied.index.put(entry)
         return copied
 
+    def recent(self, seq: Seq) -> Event | None:
+        """The event with this seq if it is the tail record or a record of the head. O(1)."""
+        return self.tail if self.tail is not None and self.tail.seq == seq else self.head.get(seq)
+
     def start_us(self) -> Micros | None:
         """The least start of the events held now. O(1)."""
         if self.tail is None:
@@ -221,11 +225,10 @@ class State:
             _absorb_records(self._by_number[number].head, records)
         for number, segments in writes.segments.items():
             index = self._by_number[number].index
-            for first_seq, segment in segments.items():
+            index.remove_all([first_seq for first_seq in segments if index.get(first_seq) is not None])
+            for segment in segments.values():
                 if segment is not None:
                     index.put(segment.entry)
-                elif index.get(first_seq) is not None:
-                    index.remove(first_seq)
         for key, setting in writes.settings.items():
             if setting is None:
                 self.settings.pop(key, None)

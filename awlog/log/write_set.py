@@ -64,7 +64,15 @@ class SettingGone(Struct, frozen=True, array_like=True, tag=3):
     key: str
 
 
-Tombstone = BucketGone | EventGone | SettingGone
+class EventsGone(Struct, frozen=True, array_like=True, tag=4):
+    """A tombstone of many: all events from the first to the last seq are gone."""
+
+    bucket_number: BucketNumber
+    first_seq: Seq
+    last_seq: Seq
+
+
+Tombstone = BucketGone | EventGone | SettingGone | EventsGone
 
 
 class ProducerRow(Struct, frozen=True, gc=False):

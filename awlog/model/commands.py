@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from awlog.model.access import Token
+from awlog.model.edits import BucketEdit
 from awlog.model.errors import AwlogError, Refused
 from awlog.model.event import Event, Payload
 from awlog.model.facts import SealedRun
@@ -164,6 +165,13 @@ class RequireTokens(Struct, frozen=True):
     required: bool
 
 
+class EditEvents(Struct, frozen=True):
+    """`whole`: all of it or nothing, if something else has changed since it was looked at; else as much as still holds."""
+
+    edits: list[BucketEdit]
+    whole: bool
+
+
 Command = (
     CreateBucket
     | UpdateBucket
@@ -178,4 +186,5 @@ Command = (
     | RevokeToken
     | NoteTokenUses
     | RequireTokens
+    | EditEvents
 )

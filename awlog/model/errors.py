@@ -59,6 +59,11 @@ class NoSuchToken(NotFound):
     """There is no token with this id, or it was revoked."""
 
 
+class NoSuchJob(NotFound):
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"There is no job {job_id}; those that ended long ago are forgotten")
+
+
 class BucketExists(Refused):
     """The bucket to create is already there; nothing was changed. A 304 on the wire, without a body."""
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from awlog.model.access import Token
 from awlog.model.bucket import BucketMeta
+from awlog.model.edits import SeqRange
 from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.model.times import Micros
 
@@ -85,6 +86,13 @@ class EventDeleted(Struct, frozen=True):
     seq: Seq
 
 
+class EventsDeleted(Struct, frozen=True):
+    """Many stored events are gone: all in these ranges of seqs, ascending, each seq in them a stored event's."""
+
+    bucket_number: BucketNumber
+    ranges: list[SeqRange]
+
+
 class SettingChanged(Struct, frozen=True):
     key: str
     value: bytes | None
@@ -137,6 +145,7 @@ Fact = (
     | TailExtended
     | EventsReplaced
     | EventDeleted
+    | EventsDeleted
     | SettingChanged
     | ProducerAdvanced
     | TokenCreated

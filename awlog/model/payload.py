@@ -53,6 +53,11 @@ def encoded(data: dict[str, Any]) -> Payload:
     return Payload(_ENCODER.encode(data))
 
 
+def encoded_value(value: object) -> bytes:
+    """Any value of decoded data, in canonical form."""
+    return _ENCODER.encode(value)
+
+
 def with_field(payload: Payload, name: str, value: str) -> Payload:
     """The payload with one text added, or put in the place of what was there."""
     return encoded({**decoded(payload), name: value})

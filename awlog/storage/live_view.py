@@ -175,6 +175,18 @@ class ViewAtOnce:
         bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
         return count_events(bucket, start_us, end_us, self._load)
 
+    def bucket(self, bucket_number: BucketNumber) -> BucketState:
+        """Its state, to be read only. Good until the next moment."""
+        return self._view.bucket(self._snapshot, self._metas[bucket_number])
+
+    def segment(self, bucket_number: BucketNumber, entry: SegmentEntry) -> Columns:
+        """As it is on the disk; nothing of it is kept."""
+        return self._snapshot.segment(bucket_number, entry)
+
+    def segment_bytes(self, bucket: BucketState, entry: SegmentEntry) -> int:
+        """What it takes on the disk."""
+        return self._snapshot.segment_bytes(bucket, entry)
+
     def buckets_stamp(self) -> Hashable:
         """Another one when a bucket was made, changed or deleted."""
         return self._buckets_stamp

@@ -22,6 +22,7 @@ EXPECTED = {
     errors.NotFound("why"): 404,
     errors.NoSuchBucket("notes"): 404,
     errors.NoSuchEvent("notes", "7"): 404,
+    errors.NoSuchJob(7): 404,
     errors.NoSuchToken("why"): 404,
     errors.MethodNotAllowed("PATCH", "GET"): 405,
     errors.RequestTimeout("why"): 408,

@@ -28,6 +28,7 @@ ERROR_WORDS = {
     "OriginNotAllowed": 403,
     "NoSuchBucket": 404,
     "NoSuchEvent": 404,
+    "NoSuchJob": 404,
     "NotFound": 404,
     "MethodNotAllowed": 405,
     "PayloadTooLarge": 413,
@@ -146,10 +147,10 @@ class Api:
             strict_json(answer.body)
         return answer
 
-    def ok(self, method: str, path: str, *body: Any, **options: Any) -> Any:
-        """The JSON value of an answer that has to be a 200."""
+    def ok(self, method: str, path: str, *body: Any, status: int = 200, **options: Any) -> Any:
+        """The JSON value of an answer that has to be a 200, or another good one."""
         answer = self.call(method, path, *body, **options)
-        assert answer.status == 200, f"{method} {path}: {answer.status} {answer.body[:300]!r}"
+        assert answer.status == status, f"{method} {path}: {answer.status} {answer.body[:300]!r}"
         assert answer.headers.get_content_type() == "application/json"
         return strict_json(answer.body)
 

@@ -13,7 +13,7 @@ from awlog.log.columns import columns_of
 from awlog.log.record import decode_record, encode_record
 from awlog.log.segment import decode_segment, encode_segment
 from awlog.log.segment_index import SegmentEntry
-from awlog.log.write_set import BucketGone, EventGone, SettingGone, SettingRow, TailRow, Tombstone
+from awlog.log.write_set import BucketGone, EventGone, EventsGone, SettingGone, SettingRow, TailRow, Tombstone
 from awlog.model.bucket import BucketMeta
 from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
@@ -94,6 +94,7 @@ CHANGE_KEY = data("000000000000012c")
 TOMBSTONES: dict[Tombstone, bytes] = {
     BucketGone(NUMBER, "b"): data("5b8191e1", "93", "01", "03", "a162"),
     EventGone(NUMBER, Seq(7)): data("8b8b80ad", "93", "02", "03", "07"),
+    EventsGone(NUMBER, Seq(7), Seq(4102)): data("9a80c60e", "94", "04", "03", "07", "cd1006"),
     SettingGone("views"): data("0a13f2a5", "92", "03", "a57669657773"),
 }
 
@@ -137,7 +138,7 @@ def test_a_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tombstone", "stored"), TOMBSTONES.items(), ids=["of a bucket", "of an event", "of a setting"]
+    ("tombstone", "stored"), TOMBSTONES.items(), ids=["of a bucket", "of an event", "of events", "of a setting"]
 )
 def test_a_tombstone(tombstone: Tombstone, stored: bytes) -> None:
     """MessagePack: what is gone, then which."""
