@@ -188,7 +188,7 @@ def _note_change(bucket: BucketState, writes: WriteSet) -> None:
 
 
 def _note_tail(bucket: BucketState, writes: WriteSet) -> None:
-    writes.tails[bucket.number] = TailRow(bucket.next_seq, bucket.next_revision, bucket.tail)
+    writes.tails[bucket.number] = TailRow(bucket.next_seq, bucket.next_revision, bucket.tail, bucket.event_count())
 
 
 def _place(bucket: BucketState, event: Event, writes: WriteSet) -> None:

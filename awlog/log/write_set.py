@@ -19,11 +19,13 @@ class TailRow(Struct, frozen=True, gc=False):
     """What a heartbeat changes: the tail record; and the numbers that the next new event and the next change get.
 
     As long as `next_revision` is the same, a bucket has only grown: new events, and a longer or newer tail record.
+    `event_count` is that of the whole bucket: by it an event is missed that a damaged page has lost.
     """
 
     next_seq: Seq
     next_revision: int
     tail: Event | None
+    event_count: int = 0
 
 
 class SegmentWrite(Struct, frozen=True):

@@ -43,7 +43,7 @@ TOKENS_REQUIRED_KEY: Final = b"tokens_required"
 
 _BUCKET_KEY: Final = struct.Struct(">I")
 _SEQ_KEY: Final = struct.Struct(">IQ")
-_TAIL_ROW: Final = struct.Struct("<IQI")
+_TAIL_ROW: Final = struct.Struct("<IQIQ")
 _PRODUCER_ROW: Final = struct.Struct("<QQ")
 _ENTRY: Final = struct.Struct("<IQIqqqQQI")
 _CHANGE: Final = struct.Struct("<Q")
@@ -88,8 +88,8 @@ def decode_record_at(bucket_number: BucketNumber, seq: Seq, value: bytes) -> Eve
 
 
 def encode_tail_row(bucket_number: BucketNumber, row: TailRow) -> bytes:
-    """crc32, next seq, next revision, and the tail record if there is one. About 1.5 µs."""
-    packed = _TAIL_ROW.pack(0, row.next_seq, row.next_revision)
+    """crc32, next seq, next revision, count, and the tail record if there is one. About 1.5 µs."""
+    packed = _TAIL_ROW.pack(0, row.next_seq, row.next_revision, row.event_count)
     if row.tail is not None:
         packed += encode_record(bucket_number, row.tail)
     return crc32(packed, bucket_number).to_bytes(4, "little") + packed[4:]
@@ -102,9 +102,10 @@ def decode_tail_row(bucket_number: BucketNumber, value: bytes) -> TailRow:
         value[:4], "little"
     ):
         raise DataDamaged(where)
-    _, next_seq, next_revision = _TAIL_ROW.unpack_from(value)
+    _, next_seq, next_revision, event_count = _TAIL_ROW.unpack_from(value)
     record = value[_TAIL_ROW.size :]
-    return TailRow(Seq(next_seq), next_revision, decode_record(bucket_number, record, where) if record else None)
+    tail = decode_record(bucket_number, record, where) if record else None
+    return TailRow(Seq(next_seq), next_revision, tail, event_count)
 
 
 def encode_entry(bucket_number: BucketNumber, entry: SegmentEntry) -> bytes:

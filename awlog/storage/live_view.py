@@ -22,6 +22,7 @@ from awlog.model.event import BucketNumber, Event, Seq
 from awlog.model.times import Micros
 from awlog.storage import layout
 from awlog.storage.environment import Environment
+from awlog.storage.recovery import require_all
 from awlog.storage.segment_cache import SegmentCache
 from awlog.storage.snapshot import Snapshot, open_snapshot
 
@@ -105,6 +106,7 @@ class LiveView:
                 bucket.index.put(entry)
             known = _Known(row, bucket, next(self._epochs))
         bucket.next_seq, bucket.next_revision, bucket.tail = decoded.next_seq, decoded.next_revision, decoded.tail
+        require_all(meta.number, decoded, bucket.event_count())
         self._known[meta.number] = known
         return known
 

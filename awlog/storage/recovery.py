@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import lmdb
 
-from awlog.log.write_set import SegmentWrite, WriteSet
+from awlog.log.write_set import SegmentWrite, TailRow, WriteSet
 from awlog.model.errors import DataDamaged
 from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, Payload
 from awlog.storage import layout
@@ -74,8 +74,21 @@ def read_all(txn: lmdb.Transaction, environment: Environment) -> Recovered:
         raise DataDamaged("The next bucket number, which was given out already,")
     if missing:
         raise DataDamaged(f"The tail record of bucket number {missing[0]}")
+    for number, row in writes.tails.items():
+        require_all(number, row, _event_count(writes, number))
     clean = txn.get(layout.CLEAN_KEY, db=databases[layout.META]) == b"1"
     return Recovered(writes, int(txn.id()), clean)
+
+
+def _event_count(writes: WriteSet, number: BucketNumber) -> int:
+    sealed = sum(segment.entry.count for segment in writes.segments.get(number, {}).values() if segment is not None)
+    return (writes.tails[number].tail is not None) + len(writes.records.get(number, ())) + sealed
+
+
+def require_all(number: BucketNumber, row: TailRow, found_count: int) -> None:
+    """Raises DataDamaged unless a bucket has as many events as its row in `tails` says: a page may have lost some."""
+    if found_count != row.event_count:
+        raise DataDamaged(f"Bucket number {number}, which has {found_count} of its {row.event_count} events,")
 
 
 def _changes(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) -> Iterator[int]:

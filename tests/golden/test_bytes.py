@@ -42,8 +42,9 @@ RECORD = data(
     "2c01000000000000",  # change
     "7b22617070223a2276696d222c227469746c65223a22636166c3a9227d",  # payload
 )
-TAIL_ROW = data("ad9bd8db", "0800000000000000", "05000000") + RECORD  # crc32, next seq, next revision, the record
-EMPTY_TAIL_ROW = data("add46ae6", "0100000000000000", "01000000")
+# crc32, next seq, next revision, count of the bucket's events, the record
+TAIL_ROW = data("239cfb35", "0800000000000000", "05000000", "0110000000000000") + RECORD
+EMPTY_TAIL_ROW = data("21141d05", "0100000000000000", "01000000", "0000000000000000")
 
 ENTRY = data(
     "04b3a3eb",  # crc32 of the key and the rest
@@ -107,7 +108,7 @@ def test_a_record() -> None:
 
 @pytest.mark.parametrize(
     ("row", "stored"),
-    [(TailRow(Seq(8), 5, EVENT), TAIL_ROW), (TailRow(Seq(1), 1, None), EMPTY_TAIL_ROW)],
+    [(TailRow(Seq(8), 5, EVENT, 4097), TAIL_ROW), (TailRow(Seq(1), 1, None), EMPTY_TAIL_ROW)],
     ids=["with a tail record", "of an empty bucket"],
 )
 def test_a_tail_row(row: TailRow, stored: bytes) -> None:

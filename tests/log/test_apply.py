@@ -81,7 +81,7 @@ def test_the_first_event_of_a_bucket_is_its_tail_record() -> None:
     store = store_with()
     writes = store.apply(append(event(1, 5)))
     assert homes(store) == {"tail": [1], "head": [], "sealed": []}
-    assert writes.tails == {NUMBER: TailRow(Seq(2), 1, event(1, 5))}
+    assert writes.tails == {NUMBER: TailRow(Seq(2), 1, event(1, 5), 1)}
     assert writes.records == {}
 
 
@@ -89,7 +89,7 @@ def test_a_heartbeat_writes_the_tail_row_alone() -> None:
     """However many of them a commit carries: one row."""
     store = store_with([event(1, 5), event(2, 10)])
     writes = store.apply(*(TailExtended(NUMBER, Seq(2), Micros(n)) for n in (1, 2, 5)))
-    assert writes.tails == {NUMBER: TailRow(Seq(3), 1, event(2, 10, 5))}
+    assert writes.tails == {NUMBER: TailRow(Seq(3), 1, event(2, 10, 5), 2)}
     assert not writes.records
     assert not writes.segments
     assert not writes.buckets
@@ -100,7 +100,7 @@ def test_an_older_tail_record_is_written_to_the_log_when_it_is_outgrown() -> Non
     """With the duration it has by then."""
     store = store_with([event(1, 5)])
     writes = store.apply(TailExtended(NUMBER, Seq(1), Micros(3)), append(event(2, 10)))
-    assert writes.tails == {NUMBER: TailRow(Seq(3), 1, event(2, 10))}
+    assert writes.tails == {NUMBER: TailRow(Seq(3), 1, event(2, 10), 2)}
     assert writes.records == {NUMBER: {Seq(1): event(1, 5, 3)}}
 
 
