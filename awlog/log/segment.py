@@ -38,10 +38,11 @@ ZSTD_LEVEL_SOON: Final = 3
 """For segments that a client waits for."""
 
 # version, dense seqs, bytes of a step of the changes, count, payload count, first start, unit of gaps, unit of durations,
-# bytes of the first frame, crc32
-_HEADER: Final = struct.Struct("<BBBIIqqqII")
+# bytes of the first frame, of the second, crc32. The lengths are looked at before anything behind the header is: what a
+# damaged store says is the length of a value may reach beyond the end of its file, where reading ends the process.
+_HEADER: Final = struct.Struct("<BBBIIqqqIII")
 _VERSION: Final = 1
-HEADER_BYTES: Final = 43
+HEADER_BYTES: Final = 47
 _BETWEEN_PAYLOADS: Final = b"\n"  # never inside canonical JSON
 assert _HEADER.size == HEADER_BYTES, "a data directory written by an older awlog must open"
 
@@ -78,9 +79,11 @@ def encode_segment(columns: Columns, first_seq: Seq, *, level: int = ZSTD_LEVEL)
         ),
         level,
     )
-    packed = numbers + _compressed(_BETWEEN_PAYLOADS.join(payloads), level)
+    texts = _compressed(_BETWEEN_PAYLOADS.join(payloads), level)
+    packed = numbers + texts
     step_bytes = step.itemsize if step else 0
-    fields = (_VERSION, dense, step_bytes, count, len(payloads), int(start[0]), gap_unit, duration_unit, len(numbers))
+    shape = (_VERSION, dense, step_bytes, count, len(payloads), int(start[0]), gap_unit, duration_unit)
+    fields = (*shape, len(numbers), len(texts))
     checksum = crc32(packed, crc32(_HEADER.pack(*fields, 0)))
     return _HEADER.pack(*fields, checksum) + packed
 
@@ -94,7 +97,10 @@ def decode_segment(sealed: bytes | memoryview, first_seq: Seq, min_change: Chang
     if len(sealed) < HEADER_BYTES:
         raise DataDamaged(where)
     *fields, checksum = _HEADER.unpack_from(sealed)
-    version, dense, step_bytes, count, payload_count, first_start_us, gap_unit, duration_unit, numbers_bytes = fields
+    version, dense, step_bytes, count, payload_count, first_start_us, gap_unit, duration_unit = fields[:-2]
+    numbers_bytes, texts_bytes = fields[-2:]
+    if len(sealed) != HEADER_BYTES + numbers_bytes + texts_bytes:
+        raise DataDamaged(where)
     packed = memoryview(sealed)[HEADER_BYTES:]
     if version != _VERSION or checksum != crc32(packed, crc32(_HEADER.pack(*fields, 0))):
         raise DataDamaged(where)

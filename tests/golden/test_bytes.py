@@ -184,7 +184,7 @@ SEGMENT_HEADER = data(
     "20a1070000000000",  # unit of the gaps: 0.5 s
     "90d0030000000000",  # unit of the durations: 0.25 s
 )
-FRAME_LENGTH_AND_CRC = data("31000000", "e15bf9f8")
+FRAME_LENGTHS_AND_CRC = data("31000000", "2b000000", "ae444b67")
 # Before compression, byte-shuffled: the first bytes of all values, then the second bytes, and so on.
 NUMBERS = data(
     *("00010304", "00000000" * 7),  # seqs, less the first
@@ -203,7 +203,7 @@ PAYLOADS_FRAME = data("28b52ffd2022110100", PAYLOADS.hex())
 
 def test_a_segment_is_read() -> None:
     """As some zstd compressed it once; every later one must give the same events."""
-    sealed = SEGMENT_HEADER + FRAME_LENGTH_AND_CRC + NUMBERS_FRAME + PAYLOADS_FRAME
+    sealed = SEGMENT_HEADER + FRAME_LENGTHS_AND_CRC + NUMBERS_FRAME + PAYLOADS_FRAME
     assert decode_segment(sealed, Seq(5), Change(20), "the golden segment").events() == SEGMENT_EVENTS
 
 
@@ -213,7 +213,7 @@ def test_a_segment_is_written() -> None:
     header_bytes = len(SEGMENT_HEADER)
     assert sealed[:header_bytes] == SEGMENT_HEADER
     frame_bytes = int.from_bytes(sealed[header_bytes : header_bytes + 4], "little")
-    frames = sealed[header_bytes + len(FRAME_LENGTH_AND_CRC) :]
+    frames = sealed[header_bytes + len(FRAME_LENGTHS_AND_CRC) :]
     decompressor = zstandard.ZstdDecompressor()
     assert decompressor.decompress(frames[:frame_bytes]) == NUMBERS
     assert decompressor.decompress(frames[frame_bytes:]) == PAYLOADS
@@ -230,5 +230,5 @@ def test_a_segment_without_gaps_in_its_seqs_does_not_hold_them() -> None:
     assert sealed[:2] == b"\x01\x01"
     assert sealed[2:header_bytes] == SEGMENT_HEADER[2:]
     frame_bytes = int.from_bytes(sealed[header_bytes : header_bytes + 4], "little")
-    frame = sealed[header_bytes + 8 :][:frame_bytes]
+    frame = sealed[header_bytes + 12 :][:frame_bytes]
     assert zstandard.ZstdDecompressor().decompress(frame) == NUMBERS[32:]
