@@ -1,11 +1,11 @@
-"""The fast lane: heartbeats are recognized in front of aiohttp, and answered without it.
+"""The fast lane: heartbeats, and insertions of a few events, are recognized in front of aiohttp and answered without it.
 
     bytes ──▶ request line and header block known? ──▶ body ──▶ engine ──▶ the commit is synced ──▶ answer
                         │ no                          │ refused
                         └──────────▶ aiohttp ◀────────┘   with all bytes, as if they had come there first
 
 A connection that only sends heartbeats has no parser, task, future or timer: one object here, and one callback for each
-commit it waits for. Whatever is not exactly a good heartbeat goes to aiohttp whole, so there is one source of error
+commit it waits for. Whatever is not exactly a good one of these goes to aiohttp whole, so there is one source of error
 answers. Only a write that could not be made durable is answered here with an error, because it must not be tried twice.
 
 A connection lent to aiohttp comes back with its next request, if the one that was lent is answered to its end and nothing
@@ -33,11 +33,13 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http import SERVER_SOFTWARE
 
 from awlog.api.configuration import EdgeLimits
+from awlog.api.events import read_insertion
 from awlog.api.failures import refusal
 from awlog.api.heartbeat import read_heartbeat
 from awlog.api.in_progress import InProgress
 from awlog.api.recognise import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_END, HeaderBlocks, Known, Lines
 from awlog.api.refused_heads import refused_head, too_many_connections
+from awlog.engine.bulk import shown
 from awlog.engine.engine import Engine
 from awlog.model.errors import AwlogError, Refused
 
@@ -364,13 +366,24 @@ class _Connection(asyncio.Protocol):
             return
         self._known = known
         try:
-            beat = read_heartbeat(received[head_end:end], target.bucket_id, target.pulsetime_us)
-            lane.engine.send(beat, self._told)
+            body = received[head_end:end]
+            if target.pulsetime_us is not None:
+                beat = read_heartbeat(body, target.bucket_id, target.pulsetime_us)
+                lane.engine.send(beat, self._told)
+            else:
+                insertion, single = read_insertion(body, target.bucket_id)
+                lane.engine.send(insertion, self._told if single else self._told_of_list)
         except Exception:  # noqa: BLE001 - nothing was kept of it: aiohttp's way meets the same and knows what to say
             self._hand_over()
 
     def _told(self, outcome: Any) -> None:
         """The outcome of the request that is being carried out, which is durable now."""
+        self._tell(outcome, self._lane.engine.render)
+
+    def _told_of_list(self, outcome: Any) -> None:
+        self._tell(outcome, shown)
+
+    def _tell(self, outcome: Any, show: Callable[[Any], bytes]) -> None:
         lane, transport, known = self._lane, self._transport, self._known
         if transport is None or known is None:
             return  # the client is gone
@@ -381,7 +394,7 @@ class _Connection(asyncio.Protocol):
             number, body = refusal(outcome)
             status = f"{number} {HTTPStatus(number).phrase}".encode()
         else:
-            status, body = b"200 OK", lane.engine.render(outcome)
+            status, body = b"200 OK", show(outcome)
         closes = lane.in_progress.stopping
         end = b"Connection: close\r\n\r\n" if closes else b"\r\n"
         transport.write(

@@ -1,4 +1,4 @@
-"""What the fast lane knows by sight: request lines of heartbeats, and header blocks that were judged before.
+"""What the fast lane knows by sight: request lines of heartbeats and insertions, and header blocks that were judged before.
 
 Nothing here interprets a header. A block of headers is judged once, by aiohttp's own parser and by the guard of the
 ordinary way; from then on it is known by its bytes, all of them, so what was judged is what comes.
@@ -26,7 +26,9 @@ from awlog.model.errors import Refused
 from awlog.model.times import Micros, seconds_from_us
 
 # Characters that need no decoding in a path, digits that need none in a query. Other spellings go the ordinary way.
-_LINE: Final = rb"([A-Za-z0-9._~!$&'()*+,;=:@-]{1,1024})/heartbeat\?pulsetime=(\d{1,15}(?:\.\d{0,15})?) HTTP/1\.1"
+_LINE: Final = (
+    rb"([A-Za-z0-9._~!$&'()*+,;=:@-]{1,1024})/(?:heartbeat\?pulsetime=(\d{1,15}(?:\.\d{0,15})?)|events) HTTP/1\.1"
+)
 _JSON: Final = re.compile(r'application/json(?:; ?charset="?utf-8"?)?', re.IGNORECASE)
 # With one of these a request is more than its headers and a body of known length.
 _NEVER_KNOWN: Final = ("Transfer-Encoding", "Content-Encoding", "Expect", "Upgrade", "Trailer", "TE")
@@ -43,14 +45,14 @@ HEADERS_END: Final = b"\r\n\r\n"
 
 
 class Target(NamedTuple):
-    """Where a heartbeat goes: what its request line says."""
+    """Where it goes: what the request line says. `pulsetime_us` is None for an insertion."""
 
     bucket_id: str
-    pulsetime_us: Micros
+    pulsetime_us: Micros | None
 
 
 class Lines:
-    """Request lines of heartbeats -> targets. A watcher sends the same line for years."""
+    """Request lines -> targets. A watcher sends the same line for years."""
 
     def __init__(self, base_path: str = "") -> None:
         self.beginning = f"POST {base_path}/api/0/buckets/".encode()
@@ -65,7 +67,8 @@ class Lines:
             found = self._line.fullmatch(line)
             if found is None:
                 return None
-            target = Target(found[1].decode(), span_of_pulsetime(found[2].decode()))
+            pulsetime_us = None if found[2] is None else span_of_pulsetime(found[2].decode())
+            target = Target(found[1].decode(), pulsetime_us)
             if len(self._targets) >= _LINES_MAX:
                 self._targets.clear()
             self._targets[line] = target

@@ -284,9 +284,11 @@ def new_event(body: EventBody | UnnumberedEventBody, payloads: PayloadCache) -> 
     return NewEvent(start_us, duration_us, payloads.payload(body.data), wire_id)
 
 
-def new_events(bodies: Sequence[EventBody | UnnumberedEventBody], where: str) -> list[NewEvent]:
+def new_events(
+    bodies: Sequence[EventBody | UnnumberedEventBody], where: str, payloads: PayloadCache | None = None
+) -> list[NewEvent]:
     """Raises BadRequest, which says `where` and which event. About 0.5 µs an event; 1.3 µs in a short list."""
-    payloads = PayloadCache()
+    payloads = payloads or PayloadCache()
     if len(bodies) >= bulk.MANY_EVENTS:
         try:
             return [event for part in _in_parts(bodies) for event in _new_events_at_once(part, payloads)]

@@ -10,11 +10,10 @@ from awlog.log.decision import Appended, Stored
 from awlog.log.many_times import durations_of, instants_of
 from awlog.model.commands import NewEvent
 from awlog.model.event import Payload
-from awlog.query.render import render_event, render_events
+from awlog.query.render import render_events, render_few
 
-# Shorter lists are read faster one by one.
+# Shorter lists are read and shown faster one by one.
 MANY_EVENTS: Final = 256
-_FEW_EVENTS: Final = 32
 # Shown in one step, 1.5 ms: a thread that shows more of them gives way to others in between.
 _STEP_EVENTS: Final = 4096
 
@@ -37,8 +36,8 @@ def shown(stored: Stored | Appended) -> bytes:
     assert number is not None, "only a heartbeat may be answered with what is not stored"
     if isinstance(stored, Appended):
         columns = columns_of_new(stored.events, stored.first_seq)
-    elif len(stored.events) < _FEW_EVENTS:
-        return b"[%b]" % b",".join([render_event(number, event) for event in stored.events])
+    elif len(stored.events) < MANY_EVENTS:
+        return b"[%b]" % render_few(number, stored.events)
     else:
         columns = columns_of(stored.events)
     steps = (columns.take(slice(at, at + _STEP_EVENTS)) for at in range(0, len(columns), _STEP_EVENTS))

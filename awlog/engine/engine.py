@@ -529,10 +529,10 @@ class Engine:
         return dict(self._durable.settings)
 
     def render(self, stored: Stored) -> bytes:
-        """The answer to a command that wrote one event; empty if a privacy filter dropped it."""
+        """The answer to a command that wrote one event; `null` if a privacy filter dropped it."""
         if stored.bucket_number is not None and len(stored.events) == 1:
             return self._answer_starts.render(stored.bucket_number, stored.events[0])
-        return render_events(columns_of(stored.events), stored.bucket_number) if stored.events else b""
+        return render_events(columns_of(stored.events), stored.bucket_number) if stored.events else b"null"
 
     async def shown(self, stored: Stored | Appended) -> bytes:
         """The answer to `insert`: a JSON list; a long one is written off the loop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,6 +21,9 @@ _SECOND_US: Final = 1_000_000
 _encode: Final = msgspec.json.Encoder().encode
 # Integers below are exact as float64: numpy's division then rounds once, as Python's does.
 _EXACT_MAX: Final = 1 << 53
+# Up to so many events are written one by one: numpy's functions cost 0.4 ms when they were not called just before, which
+# is what a server meets that waited for a disk or a client.
+_FEW_EVENTS: Final = 160
 
 
 class AnswerStarts:
@@ -50,6 +53,18 @@ def render_event(bucket_number: BucketNumber, event: Event) -> bytes:
     """One event on the wire. About 2 µs."""
     start, end = _around_duration(bucket_number, event)
     return b"%b%b%b" % (start, _encode(seconds_from_us(event.duration_us)), end)
+
+
+def render_few(bucket_number: BucketNumber, events: Sequence[Event]) -> bytes:
+    """As `render_events`, one by one. About 1.5 µs each."""
+    durations = numbers_as_json([seconds_from_us(event.duration_us) for event in events])
+    return b",".join(
+        [
+            b'{"id":%d,"timestamp":"%b","duration":%b,"data":%b}'
+            % (event_id(bucket_number, event.seq), format_timestamp(event.start_us).encode(), duration, event.payload)
+            for event, duration in zip(events, durations, strict=True)
+        ]
+    )
 
 
 def _around_duration(bucket_number: BucketNumber, event: Event) -> tuple[bytes, bytes]:
@@ -89,8 +104,8 @@ def joined_events(
     first: bytes = b"",
 ) -> bytes:
     """Events as JSON, joined as `render_events` says; id 0 is shown as null. `payloads`: canonical JSON by code."""
-    if not len(start_us):
-        return b""
+    if len(start_us) <= _FEW_EVENTS:
+        return between.join(_few_events(ids, start_us, duration_us, payload_code, payloads, first))
     opening = b"{%b%b" % (first, b'"timestamp":"' if ids is None else b'"id":')
     before_time = b"" if ids is None else b',"timestamp":"'
     # What stands between two numbers is one piece, made once for each payload.
@@ -106,6 +121,27 @@ def joined_events(
         pieces.insert(0, shown if ids.all() else [b"null" if text == b"0" else text for text in shown])
     text = b"".join(chain.from_iterable(zip(*pieces, strict=True)))
     return opening + text[: -len(between) - len(opening)]
+
+
+def _few_events(
+    ids: NDArray[np.int64] | None,
+    start_us: NDArray[np.int64],
+    duration_us: NDArray[np.int64],
+    payload_code: NDArray[np.integer[Any]],
+    payloads: Sequence[bytes],
+    first: bytes,
+) -> list[bytes]:
+    openings = (
+        repeat(b"") if ids is None else [b'"id":%d,' % number if number else b'"id":null,' for number in ids.tolist()]
+    )
+    durations = numbers_as_json([seconds_from_us(each) for each in duration_us.tolist()])
+    return [
+        b'{%b%b"timestamp":"%b","duration":%b,"data":%b}'
+        % (first, opening, format_timestamp(instant_us).encode(), duration, payloads[code])
+        for opening, instant_us, duration, code in zip(
+            openings, start_us.tolist(), durations, payload_code.tolist(), strict=False
+        )
+    ]
 
 
 def seconds(duration_us: NDArray[np.int64]) -> list[float]:

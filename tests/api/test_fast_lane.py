@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from awlog.model.errors import Busy, InsufficientStorage, Unavailable
 from tests.api.edge import Edge, beat_body, get, heartbeat
 from tests.engine.harness import Disk, WatchedEngine, create, within_patience
 
+_ID = re.compile(rb'(?<="id":)\d+')
 ORIGIN = "Origin: http://localhost:5600"
 STOCK_CLIENT = (
     "User-Agent: python-requests/2.32.3",
@@ -23,6 +26,17 @@ STOCK_CLIENT = (
     "Connection: keep-alive",
     "charset: utf-8",
 )
+
+
+def insertion(body: object) -> bytes:
+    return heartbeat(json.dumps(body).encode()).replace(b"/heartbeat?pulsetime=10 ", b"/events ")
+
+
+def events_of(answer: bytes) -> list[dict[str, Any]]:
+    shown = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return shown if isinstance(shown, list) else [shown]
+
+
 TAKEN = {
     "plain": heartbeat(),
     "as the stock client": heartbeat(None, *STOCK_CLIENT),
@@ -109,6 +123,40 @@ async def test_an_answer_of_the_lane_has_the_bytes_of_the_ordinary_way(edge: Edg
     assert ordinary.startswith(b"HTTP/1.1 200 OK\r\n")
     assert await edge.ask(request_bytes, by_lane=True) == ordinary
     assert (edge.lane.answered_count, edge.lane.handed_over_count) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [beat_body(), [], [beat_body()], [beat_body(n, n / 7, title="日本") for n in range(60)], [beat_body()] * 200],
+    ids=["one", "none", "a list of one", "many", "more"],
+)
+async def test_an_insertion_is_answered_alike_by_the_lane(edge: Edge, body: object):
+    """But for the ids, which each event has for itself: they count on."""
+    answers = [await edge.ask(insertion(body), by_lane=by_lane) for by_lane in (False, True)]
+    first, second = ([one.pop("id") for one in events_of(answer)] for answer in answers)
+    assert second == [one + len(first) for one in first]
+    assert _ID.sub(b"", answers[0]) == _ID.sub(b"", answers[1])
+    assert (edge.lane.answered_count, edge.lane.handed_over_count) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**beat_body(), "id": (1 << 32) + 1},
+        [beat_body(), {**beat_body(), "id": 1}],
+        [{"timestamp": "soon"}],
+        {},
+        "x",
+        None,
+    ],
+    ids=["a replacement", "perhaps a replacement", "no time", "no timestamp", "a text", "null"],
+)
+async def test_an_insertion_that_may_replace_or_is_wrong_is_left_to_aiohttp(edge: Edge, body: object):
+    """Replacing takes more than the right to append."""
+    await edge.ask(insertion(beat_body()), by_lane=True)
+    ordinary = await edge.ask(insertion(body), by_lane=False)
+    assert _ID.sub(b"", await edge.ask(insertion(body), by_lane=True)) == _ID.sub(b"", ordinary)
+    assert (edge.lane.answered_count, edge.lane.handed_over_count) == (1, 1)
 
 
 @pytest.mark.parametrize("request_bytes", LEFT_TO_AIOHTTP.values(), ids=LEFT_TO_AIOHTTP.keys())

@@ -84,6 +84,11 @@ def usual(second: int, title: str, bucket: str, query: str, headers: list[str], 
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
+def insertion(body: bytes, bucket: str, headers: list[str]) -> bytes:
+    lines = [f"POST /api/0/buckets/{bucket}/events HTTP/1.1", *headers, f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
 HEADERS = ["Host: localhost", "Content-Type: application/json"]
 odd_headers = st.sampled_from(
     [
@@ -113,6 +118,28 @@ closing_headers = st.sampled_from(
 seconds = st.integers(0, 130)
 good = st.builds(
     usual, seconds, st.sampled_from("ab"), st.sampled_from("bc"), st.just("pulsetime=60"), st.just(HEADERS), st.none()
+)
+good_events = st.builds(
+    lambda second, title: (
+        b'{"timestamp":"2024-05-01T10:%02d:00Z","duration":1.5,"data":{"t":"%b"}}' % (second % 60, title)
+    ),
+    seconds,
+    st.sampled_from([b"a", b"b"]),
+)
+odd_events = st.sampled_from(
+    [b"{}", b"null", b"[]", b"{", b'{"timestamp":"soon"}', b'{"timestamp":"2024-05-01","id":4294967297}']
+)
+good_insertion = st.builds(
+    insertion,
+    good_events | st.lists(good_events, max_size=4).map(lambda events: b"[%b]" % b", ".join(events)),
+    st.sampled_from("bc"),
+    st.just(HEADERS),
+)
+odd_insertion = st.builds(
+    insertion,
+    odd_events | st.lists(odd_events | good_events, max_size=3).map(lambda events: b"[%b]" % b",".join(events)),
+    st.sampled_from(["b", "none", "%62", ""]),
+    odd_headers | st.just(HEADERS),
 )
 odd = st.builds(
     usual,
@@ -149,7 +176,7 @@ closing = st.builds(
 @st.composite
 def pipelines(draw: st.DrawFn) -> Group:
     """Requests one behind the other, cut into packets anywhere."""
-    requests = draw(st.lists(st.one_of(good, good, good, odd, other), min_size=1, max_size=5))
+    requests = draw(st.lists(st.one_of(good, good, good_insertion, odd, odd_insertion, other), min_size=1, max_size=5))
     stream = b"".join(requests)
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=3)))
     return Group([stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)], len(requests))
@@ -158,7 +185,7 @@ def pipelines(draw: st.DrawFn) -> Group:
 @st.composite
 def spoilt(draw: st.DrawFn) -> Group:
     """A request with some bytes of its line or its first headers exchanged for others."""
-    request, noise = draw(good), draw(st.binary(min_size=1, max_size=3))
+    request, noise = draw(good | good_insertion), draw(st.binary(min_size=1, max_size=3))
     line = (len("POST "), request.index(b" HTTP/1.1"))
     headers = (request.index(b"\r\n") + 2, request.index(b"Content-Length") - 2)
     first, end = draw(st.sampled_from([line, headers]))
