@@ -22,7 +22,6 @@ from awlog.model.errors import NotFound
 
 FOLDER: Final = "awlog"
 _INDEX: Final = "index.html"
-_INDEX_FROM_ABOVE: Final = "index.html from above"
 _CONTENT_TYPES: Final = {
     ".css": "text/css",
     ".html": "text/html",
@@ -53,8 +52,8 @@ class _File(Struct, frozen=True):
 
 def serve_dashboard(call: Call, path: str, below: list[str]) -> web.StreamResponse:
     """A file of the dashboard by its path below `/awlog/`; its index by none, wherever that is. Raises NotFound."""
-    name = "/".join(below) or (_INDEX if path.endswith(f"{FOLDER}/") else _INDEX_FROM_ABOVE)
-    found = _all_files().get(name)
+    is_below = bool(below) or path.endswith(f"{FOLDER}/")
+    found = _all_files().get("/".join(below) or _INDEX) if is_below else _index_from_above()
     if found is None:
         raise NotFound("There is nothing at this path")
     headers = {**_HEADERS, "ETag": found.etag}
@@ -72,14 +71,16 @@ def _all_files() -> dict[str, _File]:
     """By path below the folder. What is not of a listed type is none of the page's."""
     found: dict[str, _File] = {}
     _collect(files("awlog") / "dashboard", "", found)
-    # Links are relative, so that they are right below any base path; at `/` and `/awlog` the files are one folder down.
-    index = found[_INDEX].content
-    for attribute in (b'href="', b'src="'):
-        index = index.replace(attribute + b"./", attribute + f"{FOLDER}/".encode()).replace(
-            attribute + b"..", attribute + b"."
-        )
-    found[_INDEX_FROM_ABOVE] = _file(index, _CONTENT_TYPES[".html"])
     return found
+
+
+@cache
+def _index_from_above() -> _File:
+    """The index for `/` and `/awlog`. Its links are relative, so that they are right below any base path; here the files are
+    one folder down.
+    """
+    text = _all_files()[_INDEX].content.replace(b'="./', f'="{FOLDER}/'.encode()).replace(b'="../', b'="./')
+    return _file(text, _CONTENT_TYPES[".html"])
 
 
 def _collect(folder: Traversable, prefix: str, found: dict[str, _File]) -> None:

@@ -21,6 +21,7 @@ from awlog.model.errors import (
     OriginNotAllowed,
     PayloadTooLarge,
     Refused,
+    RefusedAt,
     RequestTimeout,
     TooManyConnections,
     Unauthorized,
@@ -65,6 +66,11 @@ def refusal(error: AwlogError) -> tuple[int, bytes]:
 
 
 def body_of(error: AwlogError) -> bytes:
-    """`{"type": ..., "message": ...}`, the form of every 4xx and 5xx under `/api/`. Lone surrogates become `?`."""
+    """`{"type": ..., "message": ...}`, the form of every 4xx and 5xx under `/api/`, with the place in the text that was
+    refused where there is one. Lone surrogates become `?`.
+    """
     message = str(error).encode("utf-8", "replace").decode()
-    return msgspec.json.encode({"type": type(error).__name__, "message": message})
+    body: dict[str, str | int | None] = {"type": type(error).__name__, "message": message}
+    if isinstance(error, RefusedAt) and error.line is not None:
+        body |= {"line": error.line, "column": error.column}
+    return msgspec.json.encode(body)

@@ -372,10 +372,12 @@ def bucket_body(view: BucketView) -> BucketBody:
 
 
 class RefusalBody(Struct):
-    """Every 4xx and 5xx: a stable word for programs, a text for people."""
+    """Every 4xx and 5xx: a stable word for programs, a text for people; of a query, where in its text it failed."""
 
     type: str
     message: str
+    line: int | UnsetType = UNSET
+    column: int | UnsetType = UNSET
 
 
 class InfoBody(Struct):

@@ -34,6 +34,9 @@ export function hours(seconds) {
   return `${Math.floor(all / HOUR_S)}:${pad(Math.floor(all / MINUTE_S) % 60)}:${pad(all % 60)}`;
 }
 
+/** A sum of time where there is little room: `2:05`. */
+export const hoursAndMinutes = (seconds) => hours(seconds).slice(0, -3);
+
 function two(seconds, large, largeName, small, smallName) {
   const rest = Math.floor((seconds % large) / small);
   return `${Math.floor(seconds / large)} ${largeName}${rest ? ` ${rest} ${smallName}` : ""}`;

@@ -15,6 +15,16 @@ class Refused(AwlogError):
     """The caller can fix it."""
 
 
+class RefusedAt(Refused):
+    """Something in a text is wrong: `line` and `column` from 1, None if no place in it is to blame."""
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message, line, column)  # all of them, so that the error can be sent to another process
+        self.message = message
+        self.line = line
+        self.column = column
+
+
 class BadRequest(Refused):
     """The request means nothing: malformed JSON, a wrong type, a bad time, a missing field."""
 

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 from typing import Self
 
-from awlog.model.errors import Refused
+from awlog.model.errors import RefusedAt
 
 
-class QueryError(Refused):
-    """What is wrong, and where: `line` and `column` from 1, None if no place in the text is to blame.
-
-    The message names the function or variable and what was expected, and shows at most the beginning of a value.
+class QueryError(RefusedAt):
+    """What is wrong, and where. The message names the function or variable and what was expected, and shows at most the
+    beginning of a value.
     """
-
-    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(message, line, column)  # all of them, so that the error can be sent to another process
-        self.message = message
-        self.line = line
-        self.column = column
 
     def __str__(self) -> str:
         if self.line is None:

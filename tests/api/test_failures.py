@@ -14,6 +14,7 @@ from awlog.model.errors import AwlogError, BadRequest
 # Every error that is raised on purpose, as the contract names it.
 EXPECTED = {
     errors.BadRequest("why"): 400,
+    errors.RefusedAt("why"): 400,
     errors.HostNotAllowed("why"): 400,
     errors.DeleteBucketUnauthorized("why"): 401,
     errors.Unauthorized("why"): 401,

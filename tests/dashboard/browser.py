@@ -48,6 +48,7 @@ class Browser:
         options.binary_location = shutil.which("chromium") or "chromium"
         self.driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
         self.origin = origin
+        self.width = 0
 
     def quit(self) -> None:
         self.driver.quit()
@@ -101,6 +102,7 @@ class Browser:
 
     def screen(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """What kind of screen it believes it has."""
+        self.width = width
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.command("Emulation.setEmulatedMedia", features=[scheme])
         self.command(
@@ -110,6 +112,10 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
+
+    def fits(self) -> bool:
+        """Is nothing wider than the screen? A phone would show the page smaller then, and say that the screen is wider."""
+        return int(self.run("return Math.max(innerWidth, document.documentElement.scrollWidth)")) <= self.width
 
     def command(self, name: str, **parameters: Any) -> Any:
         return self.driver.execute_cdp_cmd(name, parameters)

@@ -38,9 +38,7 @@ def test_each_bucket_is_shown_with_its_newest_event(browser: Browser, server: Se
         shown = row(browser, bucket["id"])
         tail = bucket["tail"] or {"name": "no events", "detail": ""}
         assert (shown["name"], shown["detail"]) == (tail["name"], tail["detail"])
-    assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), (
-        "the page is no wider than the screen"
-    )
+    assert browser.fits(), "the page is no wider than the screen"
 
 
 def test_the_figures_are_those_of_the_api(browser: Browser, server: Server) -> None:

@@ -1,0 +1,57 @@
+// The queries that the summary asks, and examples for the editor.
+
+/** A text in the query language, which knows no escape but the quote's. None can end in a backslash there. */
+export const quoted = (text) => `"${text.replaceAll('"', '\\"')}"`;
+
+/** By what a bucket's time can be added up; the first is what its kind is about. */
+export function groupings(type) {
+  const known = {
+    currentwindow: [["app", "App"], ["title", "Title"], ["$category", "Category"]],
+    afkstatus: [["status", "Status"]],
+    "web.tab.current": [["$domain", "Domain"], ["title", "Title"], ["url", "Address"], ["$category", "Category"]],
+    "app.editor.activity": [["project", "Project"], ["language", "Language"], ["file", "File"]],
+    "general.stopwatch": [["label", "Label"]],
+  };
+  return known[type] ?? null;
+}
+
+/** ActivityWatch's setting `classes` as rules of `categorize`. */
+export function rulesOf(classes) {
+  if (!Array.isArray(classes)) return [];
+  return classes
+    .filter((each) => Array.isArray(each?.name) && each.rule?.type === "regex" && each.rule.regex)
+    .map((each) => [each.name, { type: "regex", regex: each.rule.regex, ignore_case: each.rule.ignore_case === true }]);
+}
+
+function eventsOf({ bucket, key, rules, afkBucket }) {
+  const lines = [`events = flood(query_bucket(${quoted(bucket)}));`];
+  if (afkBucket) lines.push(`present = filter_keyvals(flood(query_bucket(${quoted(afkBucket)})), "status", ["not-afk"]);`, "events = filter_period_intersect(events, present);");
+  if (key === "$domain") lines.push("events = split_url_events(events);");
+  if (key === "$category") lines.push(`events = categorize(events, ${JSON.stringify(rules).replaceAll("\\\\", "\\")});`);
+  return lines;
+}
+
+/** How long each value of a key was there, longest first. */
+export const totals = (asked) => [
+  ...eventsOf(asked),
+  `merged = sort_by_duration(merge_events_by_keys(events, [${quoted(asked.key)}]));`,
+  `RETURN = {"total": sum_durations(events), "top": limit_events(merged, ${asked.limit})};`,
+];
+
+/** How long anything was there. */
+export const sum = (asked) => [...eventsOf({ ...asked, key: "" }), "RETURN = sum_durations(events);"];
+
+export function examples(buckets) {
+  const named = (type, otherwise) => quoted(buckets.find((each) => each.type === type && each.tail !== null)?.id ?? otherwise);
+  const window = named("currentwindow", "aw-watcher-window_");
+  const afk = named("afkstatus", "aw-watcher-afk_");
+  const web = named("web.tab.current", "aw-watcher-web-");
+  return [
+    ["Time per app", `events = flood(query_bucket(${window}));\nmerged = merge_events_by_keys(events, ["app"]);\nRETURN = sort_by_duration(merged);`],
+    ["Time per app while not away", `events = flood(query_bucket(${window}));\npresent = filter_keyvals(flood(query_bucket(${afk})), "status", ["not-afk"]);\nevents = filter_period_intersect(events, present);\nRETURN = sort_by_duration(merge_events_by_keys(events, ["app"]));`],
+    ["Domains", `events = split_url_events(flood(query_bucket(${web})));\nRETURN = limit_events(sort_by_duration(merge_events_by_keys(events, ["$domain"])), 20);`],
+    ["A search with a pattern", `events = query_bucket(${window});\nRETURN = filter_keyvals_regex(events, "title", "(?i)awlog");`],
+    ["The newest events", `RETURN = limit_events(query_bucket(${window}), 20);`],
+    ["A sum", `RETURN = sum_durations(query_bucket(${afk}));`],
+  ];
+}

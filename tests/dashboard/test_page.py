@@ -1,0 +1,98 @@
+"""The page around the views: its files, every view on every screen, restarts."""
+
+from __future__ import annotations
+
+import gzip
+from urllib.parse import urlencode
+
+import pytest
+from axe_core_python.base import AXE_FILE_PATH
+
+from tests.contract.wire import exchange
+from tests.dashboard.browser import Browser
+from tests.dashboard.conftest import NOON, beat, iso, make_bucket
+from tests.server import Server
+
+pytestmark = pytest.mark.needs("chromium", "chromedriver")
+
+DAY = {"start": iso(NOON.replace(hour=0)), "end": iso(NOON.replace(hour=23))}
+VIEWS = {
+    "now": ("now", "[data-bucket]"),
+    "timeline": ("timeline?" + urlencode({"bucket": "aw-watcher-window_desk", **DAY}), ".listed tr"),
+    "summary": ("summary?" + urlencode({"bucket": "aw-watcher-window_desk", "date": DAY["start"]}), ".heat"),
+    "query": ("query", ".editor"),
+    "buckets": ("buckets", "tr[data-bucket]"),
+}
+SCREENS = {"light": {}, "dark": {"dark": True}, "phone": {"width": 390, "height": 844}}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_serious_stands_in_anybodys_way(browser: Browser, view: str, screen: str) -> None:
+    """axe-core finds no serious problem, and nothing is wider than the screen."""
+    browser.screen(**SCREENS[screen])  # type: ignore[arg-type]
+    address, sign = VIEWS[view]
+    browser.open(address)
+    browser.find(sign)
+    browser.run(AXE_FILE_PATH.read_text("utf-8"))
+    found = browser.driver.execute_async_script("axe.run().then(arguments[0])")
+    serious = [
+        (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"])
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    assert browser.fits()
+
+
+@pytest.mark.parametrize("path", ["/", "/awlog", "/awlog/"])
+def test_it_works_wherever_it_is(browser: Browser, path: str) -> None:
+    browser.driver.get(browser.origin + path)
+    browser.find("[data-bucket]")
+
+
+def test_its_files_come_compressed_or_not_and_only_once(server: Server) -> None:
+    plain = exchange(server, "GET", "/awlog/main.js")
+    small = exchange(server, "GET", "/awlog/main.js", "Accept-Encoding: gzip, zstd")
+    assert gzip.decompress(small.body) == plain.body
+    again = exchange(server, "GET", "/awlog/main.js", f"If-None-Match: {plain.headers['ETag']}")
+    assert (again.status, again.body) == (304, b"")
+    assert exchange(server, "HEAD", "/awlog/").status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["nothing.js", "../pyproject.toml", "..%2fapi%2fapp.py", "views", "views/", "index.html/x"]
+)
+def test_nothing_else_comes_from_there(server: Server, path: str) -> None:
+    assert exchange(server, "GET", f"/awlog/{path}").status == 404
+
+
+def test_its_policy_lets_nothing_run_that_is_not_a_file_of_it(browser: Browser, server: Server) -> None:
+    """A script, a style, an image from elsewhere and a connection to elsewhere are all refused by the browser."""
+    policy = exchange(server, "GET", "/").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    browser.open("now")
+    browser.find("[data-bucket]")
+    browser.run(
+        "const s = document.createElement('script'); s.textContent = 'window.pwned = 9'; document.body.append(s)"
+    )
+    refused = "fetch('http://127.0.0.2:1/').catch((error) => arguments[0](String(error)))"
+    assert "TypeError" in browser.driver.execute_async_script(refused)
+    assert any("Content Security Policy" in each for each in browser.complaints())
+
+
+def test_it_survives_a_restart_of_the_server(browser: Browser, server: Server) -> None:
+    """It says that the server is away, and goes on by itself when it is back."""
+    bucket = make_bucket(server, "restart", "currentwindow")
+    browser.open("now")
+    browser.find("[data-bucket]")
+    server.stop()
+    browser.until(lambda: "No answer" in browser.text("#link-state"))
+    browser.until(lambda: browser.text("h1") == "Not reachable")
+    browser.complaints()
+    server.start()
+    beat(server, bucket, {"app": "After the restart"})
+    browser.until(lambda: "After the restart" in browser.text("main"))
+    assert browser.text("#link-state") == "Live"
+    browser.complaints()
