@@ -18,9 +18,13 @@ from awlog.api.call import Call
 from awlog.api.configuration import PING_S
 from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.failures import body_of
+from awlog.api.follow import filter_of
 from awlog.api.intake import Intake, checked_producer, own_id
 from awlog.api.lines import BLOCK_BYTES, LineSplitter
-from awlog.model.errors import AwlogError, BadRequest, Busy, RequestTimeout, UnsupportedMediaType
+from awlog.engine.feed_lines import position_line
+from awlog.model.access import Scope
+from awlog.model.errors import AwlogError, BadRequest, Busy, Forbidden, RequestTimeout, UnsupportedMediaType
+from awlog.model.event import Change
 
 NDJSON_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/ndjson")
 SUBPROTOCOL: Final = "awlog.v1"
@@ -162,7 +166,10 @@ async def _write(call: Call, response: web.StreamResponse, lines: list[bytes]) -
     )
 )
 async def stream(call: Call) -> web.StreamResponse:
-    """The same lines over a WebSocket (subprotocol `awlog.v1`): one or several a message, acknowledged when durable."""
+    """The same lines over a WebSocket (subprotocol `awlog.v1`): one or several a message, acknowledged when durable.
+
+    Or, after a first message `{"follow": {"since": 0, "bucket_prefix": ""}}`, what `/changes` tells, as it comes.
+    """
     socket = web.WebSocketResponse(
         timeout=_CLOSE_S,
         heartbeat=PING_S,
@@ -248,6 +255,8 @@ class _Conversation:
                 await self._arrived.wait()
             messages, self._inbox, self._inbox_bytes = self._inbox, [], 0
             self._emptied.set()
+            if first and await self._follow(messages[0]):
+                return
             if first and await self._greet(messages[0]):
                 del messages[0]
             first = False
@@ -255,6 +264,28 @@ class _Conversation:
             text = b"".join(message if message.endswith(b"\n") else message + b"\n" for message in messages)
             for block in splitter.feed(text):
                 await self._intake.take(block)
+
+    async def _follow(self, message: bytes) -> bool:
+        """Does the other end want to be told changes? Then it is, until the feed ends or the socket does. Raises
+        BadRequest, Forbidden, ChangesGone.
+        """
+        try:
+            wanted = wire.decode(wire.STREAM_FOLLOW, message).follow
+        except BadRequest:
+            return False
+        call, feed = self._call, self._call.engine.feed
+        if not call.access.may_somewhere(Scope.READ):
+            raise Forbidden(f"This needs the scope `{Scope.READ}`")
+        since = feed.head if wanted.since is None else Change(max(0, wanted.since))
+        with call.in_progress.telling(feed.close):
+            async with aclosing(feed.follow(since, filter_of(call.access, wanted.bucket_prefix))) as following:
+                async for told in following:
+                    call.engine.check_admitted(call.access)
+                    for entry in told.entries if told is not None else ():
+                        await self._send(entry.line)
+                    await self._send(position_line(since if told is None else told.to))
+                    since = since if told is None else told.to
+        return True
 
     async def _greet(self, message: bytes) -> bool:
         """Was this a hello? Then it is answered by how far this producer's stream is durable. Raises BadRequest."""

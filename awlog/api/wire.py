@@ -86,6 +86,19 @@ class StreamHello(Struct):
     bucket: Raw | UnsetType = UNSET
 
 
+class FollowBody(Struct):
+    """Which changes a follower on a WebSocket is told."""
+
+    since: int | None = None
+    bucket_prefix: str = ""
+
+
+class StreamFollow(Struct):
+    """The first message of a follower."""
+
+    follow: FollowBody
+
+
 class RefusedBody(Struct):
     """Why a line, or an element of a list, was not taken."""
 
@@ -177,6 +190,7 @@ BATCHED_HEARTBEAT: Final = msgspec.json.Decoder(BatchedHeartbeatBody)
 RAW_LIST: Final = msgspec.json.Decoder(list[Raw])
 HEARTBEAT_LINE: Final = msgspec.json.Decoder(HeartbeatLine)
 STREAM_HELLO: Final = msgspec.json.Decoder(StreamHello)
+STREAM_FOLLOW: Final = msgspec.json.Decoder(StreamFollow)
 CREATE_BUCKET: Final = msgspec.json.Decoder(CreateBucketBody)
 UPDATE_BUCKET: Final = msgspec.json.Decoder(UpdateBucketBody)
 IMPORT: Final = msgspec.json.Decoder(ImportBody)
@@ -403,6 +417,26 @@ class PageBody(Struct):
 
     events: list[StoredEvent]
     next: str | None
+
+
+class ChangeBody(Struct, omit_defaults=True):
+    """A line of `/changes`: a change, or with the kind `position` where to go on.
+
+    The kinds: bucket (with `metadata`), bucket_deleted, event, event_deleted (with `id`), events_deleted (all from
+    `first_id` to `last_id`), setting (with `key` and `value`,
+    null if it is not set any more), position.
+    """
+
+    change: int
+    kind: str
+    bucket: str | UnsetType = UNSET
+    event: StoredEvent | UnsetType = UNSET
+    id: int | UnsetType = UNSET
+    first_id: int | UnsetType = UNSET
+    last_id: int | UnsetType = UNSET
+    metadata: dict[str, Any] | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    value: Any | UnsetType = UNSET
 
 
 class DeletedBody(Struct):

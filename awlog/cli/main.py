@@ -18,6 +18,7 @@ from awlog.cli.query import query
 from awlog.cli.restore import restore
 from awlog.cli.serve import serve
 from awlog.cli.stats import stats
+from awlog.cli.tail import tail
 from awlog.cli.token import token
 from awlog.cli.verify import verify
 from awlog.model.errors import AwlogError, CannotStart, Refused
@@ -44,7 +45,9 @@ def awlog() -> None:
     """
 
 
-for _command in (serve, paths, config, query, verify, stats, token, openapi, import_, backup, restore, compact, export):
+for _command in (
+    serve, paths, config, query, verify, stats, token, tail, openapi, import_, export, backup, restore, compact
+):  # fmt: skip
     awlog.add_command(_command)
 
 

@@ -23,6 +23,7 @@ from awlog.engine.clock import Clock, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.compaction import Compaction
 from awlog.engine.editor import Editor
+from awlog.engine.feed import Feed
 from awlog.engine.jobs import Jobs
 from awlog.engine.reader_process import DocumentRequest, Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
@@ -160,6 +161,7 @@ class Engine:
         self._streamed_count = 0
         self._door = Door(access_rules)
         self._note_uses_timer: asyncio.TimerHandle | None = None
+        self.feed = Feed(lambda request: self._readers.feed_page(request))
         self._recover()
         self._readers = Readers(environment.data_dir, query_limits, environment.reap_readers)
         self._committer = Committer(
@@ -187,6 +189,7 @@ class Engine:
 
     async def close(self) -> None:
         """Commits what is open, marks the store clean, ends the thread. The environment stays the caller's."""
+        self.feed.close()
         await self.backups.close()
         await self._compaction.close()
         await self.retention.close()
@@ -395,11 +398,13 @@ class Engine:
         self._durable_txn_id = recovered.txn_id
         self._cache.clear()
         self._door.take(self._durable.tokens, required=self._durable.tokens_required)
+        self.feed.restart(self._durable.head_change)
 
     def _take_durable(self, writes: WriteSet, txn_id: int) -> None:
         self._durable.absorb(writes)
         self._durable_txn_id = txn_id
         self._compaction.note(writes)
+        self.feed.settle(writes, self._durable)
         self._committed_us = self.clock()
         if writes.tokens or writes.tokens_required is not None:
             self._door.take(self._durable.tokens, required=self._durable.tokens_required)

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from awlog.engine.byte_budget import ByteBudget
+from awlog.engine.feed_page import PageEnd
 from awlog.engine.reader_process import (
     ENCODER,
     FRAMES,
@@ -28,6 +29,7 @@ from awlog.engine.reader_process import (
     Done,
     Explanation,
     Failed,
+    Fed,
     FoundPart,
     Frame,
     Looked,
@@ -40,7 +42,8 @@ from awlog.engine.reader_process import (
     TimelineRequest,
     out_of_time,
 )
-from awlog.model.errors import AwlogError, BadRequest, DataDamaged, NoSuchBucket, Overloaded, Unavailable
+from awlog.model.errors import AwlogError, BadRequest, ChangesGone, DataDamaged, NoSuchBucket, Overloaded, Unavailable
+from awlog.model.feed import FeedEntry, FeedRequest
 from awlog.query import errors as query_errors
 from awlog.query.budget import Limits
 
@@ -105,6 +108,7 @@ class Readers:
         self._answers = ByteBudget(limits.memory_bytes_max)
         self._waiting_count = 0
         self._stream_count = 0
+        self._feed_turn = asyncio.Lock()
         self._document_turns = asyncio.Semaphore(_DOCUMENTS_MAX)
         self._idle: list[asyncio.subprocess.Process] = []
         self._all: set[asyncio.subprocess.Process] = set()
@@ -221,6 +225,22 @@ class Readers:
             borrowed.whole = True
         if isinstance(frame, Failed):
             raise _error_of(frame)
+
+    async def feed_page(self, request: FeedRequest) -> AsyncGenerator[list[FeedEntry] | PageEnd]:
+        """A page of the change feed, one page at a time. Raises ChangesGone, DataDamaged, Unavailable.
+
+        Whoever iterates must not wait for a client in between.
+        """
+        async with self._feed_turn, self._borrowed() as borrowed:
+            await _send(borrowed.process, ENCODER.encode(request))
+            while not isinstance(frame := await _receive(borrowed.process), Done | Failed):
+                if isinstance(frame, Fed):
+                    yield frame.entries
+            borrowed.whole = True
+        if isinstance(frame, Failed):
+            raise ChangesGone(request.after) if frame.error == ChangesGone.__name__ else _error_of(frame)
+        assert frame.page_end is not None, "a page has an end"
+        yield frame.page_end
 
     async def _ask(self, request: bytes) -> QueryAnswer:
         try:

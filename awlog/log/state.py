@@ -165,6 +165,11 @@ class State:
             self._filters, self._filters_text = filters_of(text), text
         return self._filters
 
+    @property
+    def head_change(self) -> Change:
+        """The newest change number that was given; 0 if none was."""
+        return Change(self.next_change - 1)
+
     def buckets(self) -> list[BucketState]:
         """Oldest first."""
         return sorted(self._by_id.values(), key=lambda bucket: bucket.number)

@@ -108,6 +108,16 @@ class RequestTimeout(Refused):
     """The client stopped in the middle of its body."""
 
 
+class ChangesGone(Refused):
+    """A follower asks for changes of which some are forgotten, or that this store never had: it must begin anew."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(
+            f"The changes after {after} are not all known here: deletions since then were forgotten, or the store was "
+            "restored from a backup. Begin with a snapshot: forget what you have and follow with `since=0`."
+        )
+
+
 class Busy(AwlogError):
     """Nothing is wrong with the request: later it works."""
 

@@ -131,7 +131,7 @@ class ViewAtOnce:
 
     def __init__(self, view: LiveView, snapshot: Snapshot) -> None:
         self._view = view
-        self._snapshot = snapshot
+        self._snapshot = self.snapshot = snapshot
         self._metas = {meta.number: meta for meta in snapshot.buckets()}
         self._buckets_stamp = view.buckets_stamp(self.buckets())
         view.forget_all_but(set(self._metas))

@@ -19,6 +19,7 @@ EXPECTED = {
     errors.DeleteBucketUnauthorized("why"): 401,
     errors.Unauthorized("why"): 401,
     errors.Forbidden("why"): 403,
+    errors.ChangesGone(7): 410,
     errors.OriginNotAllowed("why"): 403,
     errors.NotFound("why"): 404,
     errors.NoSuchBucket("notes"): 404,
