@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -17,9 +19,9 @@ from awlog.cli.served_store import ServedStore
 from awlog.moving_in.importer import Importer
 from awlog.moving_in.report import Report
 from awlog.moving_in.target import OwnStore, Rehearsal, Target
-from awlog.sources.opening import open_database, open_source
+from awlog.sources.opening import Kind, open_database, open_source
 from awlog.sources.places import found_places, searched_folders
-from awlog.sources.source import Source, SourceUnreadable
+from awlog.sources.source import Source, SourceBucket, SourceUnreadable
 from awlog.storage.environment import DATA_FILE, Environment
 
 NOT_ALL_STATUS = 1
@@ -31,6 +33,24 @@ NOT_ALL_STATUS = 1
 @click.option(
     "--from-activitywatch", is_flag=True, help="Everything that ActivityWatch's servers keep on this machine."
 )
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["sqlite", "json", "ndjson", "csv"]),
+    help="Of a file.  [default: what its name says, else sqlite]",
+)
+@click.option("--bucket", default="imported", show_default=True, help="NDJSON, CSV: for events that name no bucket.")
+@click.option("--type", "bucket_type", default="imported", show_default=True, help="NDJSON, CSV: of buckets to make.")
+@click.option(
+    "--map",
+    "mapping",
+    metavar="FIELD=COLUMN,...",
+    default="",
+    help="CSV: timestamp=COLUMN, and duration=, end=, bucket=, data= or data.KEY=.  [default: columns of these names]",
+)
+@click.option(
+    "--token", envvar="AWLOG_IMPORT_TOKEN", help="For a server that asks for a key; better in AWLOG_IMPORT_TOKEN."
+)
 @click.option("--dry-run", is_flag=True, help="Read and compare everything, write nothing.")
 def import_(
     *,
@@ -39,6 +59,11 @@ def import_(
     data_dir: Path | None,
     source: str | None,
     from_activitywatch: bool,
+    kind: Kind | None,
+    bucket: str,
+    bucket_type: str,
+    mapping: str,
+    token: str | None,
     dry_run: bool,
 ) -> None:
     """Bring in what another server recorded, from its files, its exports or itself; SOURCE is never changed.
@@ -52,7 +77,11 @@ def import_(
     if (source is None) != from_activitywatch:
         raise click.UsageError("Say what to import: SOURCE, or --from-activitywatch")
     where = data_dir or default_data_dir(testing=testing)
-    sources = _activitywatch(testing=testing) if source is None else iter([open_source(source)])
+    if source is None:
+        sources = _activitywatch(testing=testing)
+    else:
+        described = SourceBucket(bucket, bucket_type, "awlog import", socket.gethostname())
+        sources = iter([open_source(source, kind, described, _mapping(mapping), token)])
     complete = True
     with _target(where, dry_run=dry_run) as target:
         for opened in sources:
@@ -63,6 +92,15 @@ def import_(
             complete &= report.matches() and not report.refused_count()
     if not complete:
         sys.exit(NOT_ALL_STATUS)
+
+
+def _mapping(text: str) -> dict[str, str]:
+    """`a=b,c=d` as a CSV line, so that a name may hold a comma in quotation marks."""
+    pairs = [part.partition("=") for part in next(csv.reader([text]), [])]
+    for target, equals, column in pairs:
+        if not equals or not target or not column:
+            raise click.UsageError(f"--map takes FIELD=COLUMN, not {target!r}")
+    return {target.strip(): column for target, _, column in pairs}
 
 
 def _activitywatch(*, testing: bool) -> Iterator[Source]:

@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final, Literal
 
 from awlog.sources.aw_server import AwServerDatabase
 from awlog.sources.aw_server_rust import AwServerRustDatabase
-from awlog.sources.source import Source, SourceUnreadable
+from awlog.sources.json_export import JsonExport
+from awlog.sources.lines import Lines
+from awlog.sources.running_server import RunningServer
+from awlog.sources.source import Source, SourceBucket, SourceUnreadable
 from awlog.sources.sqlite_file import SqliteFile
+from awlog.sources.table import Table
+
+Kind = Literal["sqlite", "json", "ndjson", "csv"]
+_BY_SUFFIX: Final[dict[str, Kind]] = {
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".json": "json",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".csv": "csv",
+}
 
 
-def open_source(where: str) -> Source:
-    """The kind of a file is told by what is in it. Raises SourceUnreadable."""
-    return open_database(Path(where), None)
+def open_source(
+    where: str, kind: Kind | None, described: SourceBucket, mapping: dict[str, str], token: str | None
+) -> Source:
+    """A file of this kind, by default of the one that its name tells, or a server. `described` and `mapping` are for
+    files that say nothing of their bucket and of what is what. Raises SourceUnreadable.
+    """
+    if where.startswith(("http://", "https://")):
+        return RunningServer(where, token)
+    path = Path(where)
+    match kind or _BY_SUFFIX.get(path.suffix.lower()):
+        case "json":
+            return JsonExport(path)
+        case "ndjson":
+            return Lines(path, described)
+        case "csv":
+            return Table(path, described, mapping)
+        case "sqlite" | None:
+            return open_database(path, None)
 
 
 def open_database(path: Path, settings_path: Path | None) -> Source:

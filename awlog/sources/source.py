@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from awlog.model.bucket import EMPTY_PAYLOAD
 from awlog.model.commands import NewEvent
@@ -34,6 +35,10 @@ class SourceBucket(Struct, frozen=True):
     created_us: Micros | None = None
     name: str | None = None
     data: Payload = EMPTY_PAYLOAD
+
+    def named(self, bucket_id: str) -> SourceBucket:
+        """One that is like this but for its id."""
+        return replace(self, id=bucket_id)
 
 
 class Found(Struct):

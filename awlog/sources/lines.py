@@ -1,0 +1,65 @@
+"""Events as lines of JSON: `{"timestamp", "duration", "data"}`, perhaps each with the `bucket` that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from awlog.model.errors import BadRequest
+from awlog.sources.event_text import decode_event, take_event
+from awlog.sources.json_stream import VALUE_BYTES_MAX
+from awlog.sources.source import Found, PayloadTexts, SourceBucket, SourceUnreadable, Step
+
+_STEP_LINES: Final = 4096
+
+
+class Lines:
+    """A `Source`. `described` is the bucket of events that name none; the others are like it."""
+
+    def __init__(self, path: Path, described: SourceBucket) -> None:
+        self.title = f"lines of JSON, {path}"
+        self._path = path
+        self._described = described
+        try:
+            self._file = path.open("rb")
+            self.size = path.stat().st_size
+        except OSError as error:
+            raise SourceUnreadable(f"{path} cannot be read: {error.strerror}") from None
+
+    def buckets(self) -> list[SourceBucket]:
+        """Each is made when its first event comes."""
+        return []
+
+    def bucket(self, bucket_id: str) -> SourceBucket:
+        return self._described.named(bucket_id)
+
+    def settings(self) -> dict[str, bytes]:
+        """Lines hold none."""
+        return {}
+
+    def steps(self) -> Iterator[Step]:
+        texts = PayloadTexts()
+        step = Step({}, 0)
+        number = 0
+        while line := self._file.readline(VALUE_BYTES_MAX):
+            number += 1
+            step.read += len(line)
+            if text := line.strip():
+                self._take(text, texts, step)
+            if number % _STEP_LINES == 0:
+                yield step
+                step = Step({}, 0)
+        yield step
+
+    def _take(self, text: bytes, texts: PayloadTexts, step: Step) -> None:
+        bucket_id = self._described.id
+        try:
+            body = decode_event(text)
+            bucket_id = body.bucket or bucket_id
+            take_event(body, texts, step.found.setdefault(bucket_id, Found()))
+        except BadRequest as refusal:
+            step.found.setdefault(bucket_id, Found()).refuse(str(refusal))
+
+    def close(self) -> None:
+        self._file.close()
