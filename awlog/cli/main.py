@@ -11,11 +11,14 @@ from awlog.cli.backup import backup
 from awlog.cli.compact import compact
 from awlog.cli.config import config
 from awlog.cli.export import export
+from awlog.cli.forget import forget
 from awlog.cli.import_ import import_
 from awlog.cli.openapi import openapi
 from awlog.cli.paths import paths
+from awlog.cli.privacy import privacy
 from awlog.cli.query import query
 from awlog.cli.restore import restore
+from awlog.cli.retention import retention
 from awlog.cli.serve import serve
 from awlog.cli.stats import stats
 from awlog.cli.tail import tail
@@ -45,9 +48,26 @@ def awlog() -> None:
     """
 
 
-for _command in (
-    serve, paths, config, query, verify, stats, token, tail, openapi, import_, export, backup, restore, compact
-):  # fmt: skip
+_COMMANDS = (
+    serve,
+    paths,
+    config,
+    query,
+    verify,
+    stats,
+    token,
+    tail,
+    openapi,
+    import_,
+    backup,
+    restore,
+    compact,
+    export,
+    privacy,
+    forget,
+    retention,
+)
+for _command in _COMMANDS:
     awlog.add_command(_command)
 
 

@@ -18,6 +18,7 @@ from awlog.api.proxies import UNIX_PEER, Proxies
 from awlog.engine.backups import BACKUP_INTERVAL_S, BACKUP_KEEP
 from awlog.engine.engine import CACHE_BYTES
 from awlog.engine.readers import QueryLimits
+from awlog.engine.retention import RETENTION_INTERVAL_S
 from awlog.model.payload import NESTING_MAX
 
 _QUERY_LIMITS: Final = QueryLimits()
@@ -82,6 +83,7 @@ class ServerConfig(Struct, frozen=True):
     backup_dir: Path | None
     backup_interval_s: float
     backup_keep: int
+    retention_interval_s: float
 
 
 # What may stand in the file, whichever command reads it.
@@ -483,6 +485,14 @@ def server_options(command: _F) -> _F:
             show_default=True,
             envvar="AWLOG_BACKUP_KEEP",
             help="How many of the server's own backups are kept.",
+        ),
+        click.option(
+            "--retention-interval-s",
+            type=_Seconds(0),
+            default=RETENTION_INTERVAL_S,
+            show_default=True,
+            envvar="AWLOG_RETENTION_INTERVAL_S",
+            help="Seconds from one run of the setting `retention` to the next; 0: only when asked.",
         ),
     ]
     for option in reversed(options):

@@ -157,6 +157,8 @@ async def _serve(
         backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
     )
     check_exposure(config, needs_tokens=engine.access_is_set_up)
+    if config.retention_interval_s:
+        engine.retention.every(config.retention_interval_s)
     # What was loaded stays for ever: the collector need not walk over it again and again.
     gc.collect()
     gc.freeze()

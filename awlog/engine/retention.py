@@ -20,6 +20,7 @@ from awlog.model.times import Micros
 _log: Final = structlog.get_logger(part="retention")
 
 KIND: Final = "retention"
+RETENTION_INTERVAL_S: Final = 3600.0
 
 
 class LastRun(Struct):

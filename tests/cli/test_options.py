@@ -108,6 +108,13 @@ SETTINGS = [
         "backup_interval_s = 60",
         {"flag": "0.0", "environment": "3600.0", "file": "60.0", "default": "86400.0"},
     ),
+    Setting(
+        "retention_interval_s",
+        ("--retention-interval-s", "0"),
+        ("AWLOG_RETENTION_INTERVAL_S", "60"),
+        "retention_interval_s = 600",
+        {"flag": "0.0", "environment": "60.0", "file": "600.0", "default": "3600.0"},
+    ),
     simple("max_queries", "10", "11", "12", str(os.cpu_count())),
     simple("max_queries_waiting", "10", "11", "12", "64"),
     simple("max_bodies_bytes", "10", "11", "12", str(256 << 20)),

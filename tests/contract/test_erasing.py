@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.contract.wire import Api, at, event, q
+from tests.server import Server
 
 TEA, BANK = {"app": "web", "title": "tea"}, {"app": "web", "title": "my bank"}
 PATIENCE_S = 30.0
@@ -32,6 +33,13 @@ def finished(api: Api, job: dict[str, Any]) -> dict[str, Any]:
         time.sleep(0.01)
         job = api.get(f"/jobs/{job['id']}")
     return job
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Nothing here goes through the fast lane: one server is enough."""
+    with Server(tmp_path_factory.mktemp("erasing") / "data") as running:
+        yield running
 
 
 @pytest.fixture
