@@ -23,9 +23,11 @@ from benchmarks import (
     isolation,
     large_store,
     machine,
+    open_loop,
     plot,
     query,
     read,
+    releases,
     report,
     stream,
     table,
@@ -36,16 +38,17 @@ from benchmarks.progress import say
 from benchmarks.servers import Awlog, AwServer, CannotMeasure, Contestant, Elsewhere, Floor
 from benchmarks.settings import FULL, QUICK, Settings
 
-WORKLOADS: Final = ("heartbeat", "stream", "insert", "growth", "footprint", "read", "query", "isolation")
-_WITH_PEER: Final = frozenset({"heartbeat", "insert", "query", "read"})
+WORKLOADS: Final = ("heartbeat", "open loop", "stream", "insert", "growth", "footprint", "read", "query", "isolation")
+_WITH_PEER: Final = frozenset({"heartbeat", "open loop", "insert", "query", "read"})
 _EPILOG: Final = """\
 examples:
-  python -m benchmarks                                  awlog against aw-server from PyPI: about 15 minutes
+  python -m benchmarks                                  awlog against aw-server from PyPI: about 20 minutes
   python -m benchmarks run --quick                      awlog alone, within a minute
   python -m benchmarks floor                            heartbeats, and the least that they can cost on this machine
   python -m benchmarks steps                            µs and system calls of each stop of a heartbeat
   python -m benchmarks compare --only query,isolation   the desktop query, and heartbeats beside it
   python -m benchmarks compare --peer http://127.0.0.1:5600#pid=4711 --only heartbeat
+  python -m benchmarks compare OLD.json NEW.json        two results that were kept, of benchmarks/results
   python -m benchmarks plot benchmarks/out/result.json
   python -m benchmarks report benchmarks/out/result.json   writes benchmarks/README.md
 """
@@ -56,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
         given.insert(0, "compare")
     options = _parser().parse_args(given)
+    if options.command == "compare" and options.stored:
+        return _compare_stored(options.stored)
     if options.command == "plot":
         return _plot(options.result, options.out)
     if options.command == "steps":
@@ -68,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measures awlog: heartbeats, streams of them, inserts, growth with the size of a bucket, footprint, "
-        "queries, heartbeats beside queries. "
+        description="Measures awlog: heartbeats, also at fixed rates, streams of them, inserts, growth with the size of a "
+        "bucket, footprint, queries, heartbeats beside queries. "
         "Without a command: compare, against the aw-server package.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (run, compare):
         command.add_argument("--only", metavar="NAMES", help=f"some of {','.join(WORKLOADS)}, with commas; default all")
     floor.set_defaults(only="heartbeat")
+    compare.add_argument(
+        "stored",
+        type=Path,
+        nargs="*",
+        metavar="RESULT",
+        help="compare two stored results instead of measuring, the older one first; refused if their machines differ",
+    )
     compare.add_argument(
         "--peer",
         default="aw-server",
@@ -167,6 +179,19 @@ def _measure(options: argparse.Namespace) -> int:
     return 1 if _failures(result, awlog.name) else 0
 
 
+def _compare_stored(paths: list[Path]) -> int:
+    if len(paths) != 2:
+        print("give two results to compare, or none to measure", file=sys.stderr)
+        return 2
+    try:
+        lines = releases.compare(*(document.read(path) for path in paths))
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
+
+
 def _steps(options: argparse.Namespace) -> int:
     from benchmarks import steps  # the only part that needs awlog in the interpreter that measures
 
@@ -190,6 +215,7 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         servers=[asdict(contestant.about()) for contestant in contestants],
         groups=groups,
         heartbeat=None,
+        open_loop=None,
         stream=None,
         insert=None,
         growth=None,
@@ -201,6 +227,10 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
     if "heartbeat" in names:
         beside = [*contestants, Floor(scratch)]
         result["heartbeat"] = document.timed(groups, "heartbeat", scratch, lambda: heartbeat.measure(beside, settings))
+    if "open loop" in names:
+        result["open_loop"] = document.timed(
+            groups, "open loop", scratch, lambda: open_loop.measure(contestants, settings)
+        )
     if "stream" in names:
         result["stream"] = document.timed(groups, "stream", scratch, lambda: stream.measure(awlog, settings))
     if "insert" in names:

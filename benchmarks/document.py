@@ -15,13 +15,14 @@ from benchmarks.heartbeat import Case
 from benchmarks.insert import Case as InsertCase
 from benchmarks.isolation import Isolation
 from benchmarks.machine import Machine
+from benchmarks.open_loop import Case as OpenLoopCase
 from benchmarks.query import Query
 from benchmarks.read import Case as ReadCase
 from benchmarks.servers import CannotMeasure
 from benchmarks.stream import Case as StreamCase
 from benchmarks.weather import Weather
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 T = TypeVar("T")
 
 
@@ -42,6 +43,7 @@ class Document(TypedDict):
     servers: list[dict[str, Any]]
     groups: dict[str, Group]
     heartbeat: list[Case] | None
+    open_loop: list[OpenLoopCase] | None
     stream: list[StreamCase] | None
     insert: list[InsertCase] | None
     growth: Growth | None

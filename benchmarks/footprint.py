@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
 
 from benchmarks import processes
 from benchmarks.figures import quantile
-from benchmarks.large_store import BUCKET, LargeStore
+from benchmarks.large_store import LargeStore
 from benchmarks.progress import say
 from benchmarks.rest import Address, UnexpectedAnswer, bucket_path, get
 from benchmarks.servers import Awlog, CannotMeasure, OwnProcess, data_dir
@@ -54,7 +55,7 @@ def measure(awlog: Awlog, store: LargeStore, settings: Settings) -> Footprint:
     starts = []
     empty_starts = []
     for _ in range(settings.starts):
-        starts.append(_start(awlog, store.home, bucket=BUCKET))
+        starts.append(_start(awlog, store.home, bucket=store.buckets[store.event_count]))
         empty_starts.append(_start(awlog, empty, bucket=None))
     return Footprint(
         events=store.event_count,
@@ -92,7 +93,9 @@ def _disk(awlog: Awlog, store: LargeStore) -> Disk:
     allocated_bytes = sum(path.stat().st_blocks * 512 for path in files)
     bucket_bytes = live_bytes = None
     if stats is not None:
-        bucket_bytes = next(bucket["disk_bytes"] for bucket in stats["buckets"] if bucket["id"] == BUCKET)
+        bucket_bytes = next(
+            bucket["disk_bytes"] for bucket in stats["buckets"] if bucket["id"] == store.buckets[store.event_count]
+        )
         live_bytes = stats["live_bytes"]
     return Disk(
         bucket_bytes_per_event=bucket_bytes / store.event_count if bucket_bytes is not None else None,
@@ -104,22 +107,23 @@ def _disk(awlog: Awlog, store: LargeStore) -> Disk:
 
 def _reads(awlog: Awlog, store: LargeStore, count: int) -> dict[str, float]:
     """Latencies of GET events?limit=100 on one kept-alive connection, request to last byte; the first is warm-up."""
+    path = f"{bucket_path(store.buckets[store.event_count])}/events?limit={READ_LIMIT}"
     server = awlog.start_on(store.home)
     try:
-        took_ms = sorted(_timed_reads(server.address, count + 1)[1:])
+        if len(get(server.address, path)) != READ_LIMIT:
+            raise CannotMeasure(f"a read did not give {READ_LIMIT} events")
+        took_ms = sorted(timed_reads(server.address, [path] * (count + 1))[1:])
     finally:
         server.stop()
     return {str(q): quantile(took_ms, q) for q in (0.5, 0.99, 1.0)}
 
 
-def _timed_reads(at: Address, count: int) -> list[float]:
-    path = f"{bucket_path(BUCKET)}/events?limit={READ_LIMIT}"
-    if len(get(at, path)) != READ_LIMIT:
-        raise CannotMeasure(f"a read did not give {READ_LIMIT} events")
+def timed_reads(at: Address, paths: Sequence[str]) -> list[float]:
+    """Milliseconds from each request to the last byte of its answer, on one connection."""
     took_ms = []
     connection = http.client.HTTPConnection(at.host, at.port, timeout=60)
     try:
-        for _ in range(count):
+        for path in paths:
             start_ns = time.perf_counter_ns()
             connection.request("GET", path)
             response = connection.getresponse()

@@ -1,4 +1,4 @@
-"""The load client: N connections in a closed loop, in a process of its own, so that its CPU is not the server's.
+"""The load client: N connections in a closed or an open loop, in a process of its own: its CPU is not the server's.
 
 Driven through its standard input by `load_process`: one JSON order per line, one JSON answer per line.
 
@@ -10,6 +10,9 @@ HTTP is cut by hand and the loop is a bare epoll: a heartbeat costs this process
 connection sends its next heartbeat when the last is answered, and connects again when the server closed it, as some do
 after each answer. A latency begins before that connect and ends with the last byte of the answer. Heartbeats may be
 sent twice (after a lost connection): that changes nothing in the bucket.
+
+In the open loop heartbeats become due at a fixed rate, whether or not the server keeps up, and a latency begins when one
+was due: one that finds all connections busy waits, and its wait counts. So a server that stalls is not asked less.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ import select
 import socket
 import sys
 import time
-from typing import Any, Final, TypedDict, cast
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, TypedDict, cast
 
 from benchmarks.beats import BeatStream, Kind, SharedBeatStream, SharedClock, Stream, payloads
 from benchmarks.figures import QUANTILES, quantile
@@ -31,6 +36,7 @@ from benchmarks.times import iso, ms
 
 # How long the unanswered are waited for after a slice. Longer than any server here needed for one answer under load.
 DRAIN_S: Final = 10.0
+_COARSE_S: Final = 0.1
 _RECEIVE_BYTES: Final = 65_536
 _HEADS_MAX: Final = 4_096
 _CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -79,6 +85,9 @@ class _Sockets:
         del self._by_fd[connected.fileno()]
 
     def readable(self, timeout_s: float) -> list[_Connection]:
+        if 0 < timeout_s < _COARSE_S:  # epoll counts whole milliseconds
+            select.select([self._poll], [], [], timeout_s)
+            timeout_s = 0
         return [self._by_fd[fd] for fd, _ in self._poll.poll(timeout_s)]
 
 
@@ -194,6 +203,14 @@ def _head(head: bytes) -> tuple[int, bool]:
     return known
 
 
+class _Begun(NamedTuple):
+    """Where the clocks stood when a slice began."""
+
+    start_ns: int
+    cpu_s: float
+    connects: int
+
+
 class Load:
     """The connections to one server, from `open` to the end of the process."""
 
@@ -215,10 +232,8 @@ class Load:
     def run(self, seconds: float) -> Slice:
         late = refused = 0
         latencies_ns: list[int] = []
-        connects = self._connects()
-        cpu_s = time.process_time()
-        start_ns = time.perf_counter_ns()
-        stop_ns = start_ns + int(seconds * 1e9)
+        begun = self._begin()
+        stop_ns = begun.start_ns + int(seconds * 1e9)
         give_up_ns = stop_ns + int(DRAIN_S * 1e9)
         for connection in self.connections:
             connection.send()
@@ -244,14 +259,62 @@ class Load:
                 else:
                     late += 1
                     busy -= 1
+        return self._slice(begun, latencies_ns, late=late, refused=refused)
+
+    def run_open(self, seconds: float, per_s: float) -> Slice:
+        """`late` are those that were due when all connections were busy."""
+        late = refused = 0
+        latencies_ns: list[int] = []
+        begun = self._begin()
+        step_ns, count = 1e9 / per_s, int(seconds * per_s)
+        give_up_ns = begun.start_ns + int((seconds + DRAIN_S) * 1e9)
+        idle = deque(self.connections)
+        sent = 0
+        while (now_ns := time.perf_counter_ns()) < give_up_ns:
+            while sent < count and idle and (due_ns := begun.start_ns + int(sent * step_ns)) <= now_ns:
+                connection = idle.popleft()
+                connection.send()
+                connection.sent_ns = due_ns
+                sent += 1
+            if sent == count and len(idle) == len(self.connections):
+                break
+            if sent < count and not idle and begun.start_ns + int(sent * step_ns) <= now_ns:
+                late += 1
+            pause_s = (begun.start_ns + int(sent * step_ns) - now_ns) / 1e9 if idle and sent < count else 0.1
+            for connection in self.sockets.readable(max(0.0, pause_s)):
+                try:
+                    status = connection.receive()
+                except LostAnswer:
+                    connection.resend()
+                    continue
+                if status is None:
+                    continue
+                if status != 200:
+                    refused += 1
+                    connection.write()
+                    continue
+                latencies_ns.append(time.perf_counter_ns() - connection.sent_ns)
+                connection.acknowledge()
+                idle.append(connection)
+        unsent = [begun.start_ns + int(number * step_ns) for number in range(sent, count)]
+        return self._slice(begun, latencies_ns, late=late, refused=refused, unsent_due_ns=unsent)
+
+    def _begin(self) -> _Begun:
+        return _Begun(time.perf_counter_ns(), time.process_time(), self._connects())
+
+    def _slice(
+        self, begun: _Begun, latencies_ns: list[int], *, late: int, refused: int, unsent_due_ns: Sequence[int] = ()
+    ) -> Slice:
+        """Ends a slice: what is unanswered counts with its age."""
         end_ns = time.perf_counter_ns()
-        elapsed_s = (end_ns - start_ns) / 1e9
+        elapsed_s = (end_ns - begun.start_ns) / 1e9
         answered = len(latencies_ns)
         for connection in self.connections:
             if connection.busy:
                 latencies_ns.append(end_ns - connection.sent_ns)
                 connection.busy = False
                 connection.close()
+        latencies_ns += [end_ns - due_ns for due_ns in unsent_due_ns]
         latencies_ns.sort()
         return Slice(
             seconds=elapsed_s,
@@ -259,9 +322,9 @@ class Load:
             late=late,
             unanswered=len(latencies_ns) - answered,
             refused=refused,
-            connects=self._connects() - connects,
+            connects=self._connects() - begun.connects,
             latency_ms={str(q): quantile(latencies_ns, q) / 1e6 for q in QUANTILES},
-            client_cores=(time.process_time() - cpu_s) / elapsed_s,
+            client_cores=(time.process_time() - begun.cpu_s) / elapsed_s,
         )
 
     def _connects(self) -> int:
@@ -296,7 +359,8 @@ def main() -> None:
                 answer: object = {}
             case "run":
                 assert load is not None
-                answer = load.run(order["seconds"])
+                seconds, per_s = order["seconds"], order["per_s"]
+                answer = load.run(seconds) if per_s is None else load.run_open(seconds, per_s)
             case "check":
                 assert load is not None
                 answer = load.check()

@@ -31,8 +31,9 @@ class LoadProcess:
             self.close()
             raise
 
-    def run(self, seconds: float) -> Slice:
-        return cast(Slice, self._order("run", seconds=seconds))
+    def run(self, seconds: float, per_s: float | None = None) -> Slice:
+        """`per_s`: how many heartbeats become due in a second; None sends the next when the last is answered."""
+        return cast(Slice, self._order("run", seconds=seconds, per_s=per_s))
 
     def check(self) -> tuple[int, list[str]]:
         """Events compared, and what was wrong with them."""

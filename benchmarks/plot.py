@@ -8,13 +8,16 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import growth, heartbeat, query
+from benchmarks import growth, heartbeat, open_loop, query
 from benchmarks.document import Document
-from benchmarks.growth import PLACES, Growth
+from benchmarks.growth import NEW_STORE, READS, Growth
 from benchmarks.heartbeat import Case
 from benchmarks.isolation import STATES, Isolation
+from benchmarks.open_loop import Case as OpenLoopCase
 from benchmarks.query import Query
+from benchmarks.read import Case as ReadCase
 from benchmarks.servers import Floor
+from benchmarks.stream import Case as StreamCase
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +42,8 @@ _PANELS: Final[dict[heartbeat.Metric, str]] = {
 }
 _GROWTH_PANELS: Final[dict[growth.Metric, tuple[str, float]]] = {
     "cpu": ("CPU of the server, s per 1,000", 1),
-    "written": ("bytes written, KiB a heartbeat", 1024),
+    "written": ("written, KiB a heartbeat", 1024),
+    "read": ("read, KiB a heartbeat", 1024),
     "p50": ("p50 latency, ms", 1),
 }
 # What is asked, how the line is drawn, how its points are.
@@ -86,6 +90,12 @@ def draw(result: Document, folder: Path) -> list[Path]:
     with mpl.rc_context(_STYLE):
         if result["heartbeat"]:
             written.append(_save(_draw_heartbeat(result, result["heartbeat"]), folder / "heartbeat.svg"))
+        if result["open_loop"]:
+            written.append(_save(_draw_open_loop(result, result["open_loop"]), folder / "open-loop.svg"))
+        if result["stream"]:
+            written.append(_save(_draw_stream(result, result["stream"]), folder / "stream.svg"))
+        if result["read"]:
+            written.append(_save(_draw_read(result, result["read"]), folder / "read.svg"))
         if result["growth"]:
             written.append(_save(_draw_growth(result, result["growth"]), folder / "growth.svg"))
         if result["query"]:
@@ -177,29 +187,161 @@ def _label_ratios(axes: Axes, cases: Sequence[Case], metric: heartbeat.Metric, e
 
 
 def _draw_growth(result: Document, found: Growth) -> Figure:
-    """Every slice as a dot, the median as a line, for each of the three places; axes begin at zero."""
+    """Above, what a heartbeat costs in buckets of each size: every slice as a dot, medians as a line, from zero on. Below,
+    what reads take: p50 and p99, logarithmic.
+    """
     import matplotlib.pyplot as plt
 
-    figure, row = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    names = ["new bucket,\nnew store", "new bucket,\nsame store", f"bucket of\n{found['events']:,}"]
-    for axes, (metric, (title, unit)) in zip(row, _GROWTH_PANELS.items(), strict=True):
+    figure, grid = plt.subplots(2, 4, figsize=(11, 6), layout="constrained")
+    names = [place if place == NEW_STORE else _count_name(int(place)) for place in found["places"]]
+    for axes, (metric, (title, unit)) in zip(grid[0], _GROWTH_PANELS.items(), strict=True):
         axes.set_title(title)
-        for place, name in enumerate(PLACES):
-            values = [growth.value(each, metric) / unit for each in found["places"][name]]
+        taken = [[growth.value(each, metric) / unit for each in slices] for slices in found["places"].values()]
+        for place, values in enumerate(taken):
             spread = [place + 0.22 * ((index + 0.5) / len(values) * 2 - 1) for index in range(len(values))]
-            axes.scatter(spread, values, s=16, color=_COLOURS[0], alpha=0.45, linewidths=0)
-            middle = median(values)
-            axes.hlines(middle, place - 0.3, place + 0.3, color=_COLOURS[0], linewidth=2)
-            axes.annotate(
-                f"{middle:.3g}", (place, 0), xytext=(0, 6), textcoords="offset points", ha="center", color=_COLOURS[0]
-            )
-        axes.set_ylim(
-            0, 1.15 * max(growth.value(each, metric) / unit for name in PLACES for each in found["places"][name])
-        )
-        axes.set_xlim(-0.6, 2.6)
-        axes.set_xticks(range(len(names)), names, fontsize=9)
+            axes.scatter(spread, values, s=12, color=_COLOURS[0], alpha=0.4, linewidths=0)
+        axes.plot([median(values) for values in taken], color=_COLOURS[0], marker="o", markersize=4, linewidth=1.8)
+        axes.set_ylim(0, 1.35 * max(max(values) for values in taken))
+        over = found["over_smallest"][metric]["median"]
+        if over is not None:
+            axes.annotate(f"largest / smallest {over:.2f}", (0.03, 0.93), xycoords="axes fraction", color=_COLOURS[0])
+        axes.set_xticks(range(len(names)), [name.replace("new ", "new\n") for name in names], fontsize=9)
         _quiet(axes)
-    figure.supxlabel(f"a dot for each slice, lines: medians; {_circumstances(result)}", fontsize=8)
+    sizes = list(found["reads_ms"])
+    for axes, what in zip(grid[1], READS, strict=False):
+        axes.set_title(f"{what}, ms")
+        for index, (q, label) in enumerate((("0.5", "p50"), ("0.99", "p99"))):
+            values = [found["reads_ms"][size][what][q] for size in sizes]
+            axes.plot(values, color=_COLOURS[0], linestyle=("-", "--")[index], marker=_MARKERS[index], label=label)
+        axes.set_ylim(0, 1.5 * max(found["reads_ms"][size][what]["0.99"] for size in sizes))
+        axes.set_xticks(range(len(sizes)), [_count_name(int(size)) for size in sizes], fontsize=9)
+        axes.legend(frameon=False, loc="upper left", ncols=2, fontsize=8)
+        _quiet(axes)
+    grid[1][-1].set_axis_off()
+    figure.supxlabel(
+        f"events in the bucket; above: a dot for each slice, lines: medians; {_circumstances(result)}", fontsize=8
+    )
+    return figure
+
+
+def _count_name(count: int) -> str:
+    """`10 k`, `1 M`."""
+    for unit, letter in ((1_000_000, "M"), (1000, "k")):
+        if count >= unit:
+            return f"{count / unit:.3g} {letter}"
+    return str(count)
+
+
+def _draw_open_loop(result: Document, cases: Sequence[OpenLoopCase]) -> Figure:
+    """Latency over the rate at which heartbeats become due, both logarithmic; hollow where a server falls behind."""
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
+
+    figure, row = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    rates = [case["per_s"] for case in cases if case["per_s"] is not None]
+    for axes, metric in zip(row, open_loop.METRICS, strict=True):
+        axes.set_title(f"{metric} latency from when it was due, ms")
+        for index, server in enumerate(cases[0]["servers"]):
+            at, values = [], []
+            for place, case in enumerate(case for case in cases if case["per_s"] is not None):
+                found = case["servers"][server]
+                if found["summary"] is None:
+                    continue
+                taken = [open_loop.value(each, metric) for each in found["slices"]]
+                at.append(place)
+                values.append(median(taken))
+                axes.vlines(place, min(taken), max(taken), color=_COLOURS[index], linewidth=1.8)
+                if not found["keeps_up"]:
+                    axes.annotate(
+                        "falls behind", (place, values[-1]), xytext=(8, 0), textcoords="offset points", va="center"
+                    )
+            axes.plot(at, values, color=_COLOURS[index], marker=_MARKERS[index], linewidth=1.8, label=server)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.margins(x=0.08, y=0.15)
+        axes.set_xticks(range(len(rates)), [f"{rate:,}" for rate in rates])
+        axes.set_xlabel("heartbeats due in a second")
+        _quiet(axes)
+    handles, labels = row[0].get_legend_handles_labels()
+    versions = {server["name"]: f"{server['name']} {server['version']}" for server in result["servers"]}
+    names = [versions.get(name, name) for name in labels]
+    figure.legend(handles, names, loc="outside upper left", ncols=len(labels), frameon=False)
+    figure.supxlabel(
+        f"{open_loop.CONNECTIONS} connections; medians of slices, lines: lowest to highest; {_circumstances(result)}",
+        fontsize=8,
+    )
+    return figure
+
+
+def _draw_stream(result: Document, cases: Sequence[StreamCase]) -> Figure:
+    """A bar for each way and kind: durable heartbeats a second, and CPU of each."""
+    import matplotlib.pyplot as plt
+
+    figure, row = plt.subplots(1, 2, figsize=(11, 2.8), layout="constrained", sharey=True)
+    names = [f"{case['kind']}, {case['way']}" for case in cases]
+    panels = (
+        ("durable heartbeats a second", [[each["rate"] for each in case["rounds"]] for case in cases]),
+        ("CPU of the server, µs each", [[each["cpu_us"] or 0.0 for each in case["rounds"]] for case in cases]),
+    )
+    for axes, (title, taken) in zip(row, panels, strict=True):
+        axes.set_title(title)
+        middle = [median(values) for values in taken]
+        axes.barh(names, middle, color=_COLOURS[0], height=0.55)
+        axes.hlines(
+            names, [min(values) for values in taken], [max(values) for values in taken], color=_INK, linewidth=1.2
+        )
+        for name, value, values in zip(names, middle, taken, strict=True):
+            text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+            axes.annotate(text, (max(values), name), xytext=(6, 0), textcoords="offset points", va="center")
+        axes.margins(x=0.18)
+        axes.invert_yaxis()
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        axes.grid(axis="x", color=_FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(which="both", length=0)
+    row[0].invert_yaxis()  # shared: turned twice by now
+    machine = result["machine"]
+    figure.supxlabel(
+        f"{cases[0]['heartbeats']:,} heartbeats on one connection; medians, lines: lowest to highest; server and load "
+        f"client share {machine['cores']} cores ({machine['processor']}, {machine['file_system']})",
+        fontsize=8,
+    )
+    return figure
+
+
+def _draw_read(result: Document, cases: Sequence[ReadCase]) -> Figure:
+    """A row for each kind of request: p50 of each server, logarithmic, and how many times sooner the first one is."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.42 * len(cases) + 1.6), layout="constrained")
+    for index, server in enumerate(cases[0]["servers"]):
+        at = [place for place, case in enumerate(cases) if case["servers"][server]["p50_ms"] is not None]
+        values = [cases[place]["servers"][server]["p50_ms"] or 0.0 for place in at]
+        axes.plot(
+            values, at, color=_COLOURS[index], marker=_MARKERS[index], linestyle="none", markersize=7, label=server
+        )
+        if index == 0:
+            for place, value in zip(at, values, strict=True):
+                sooner = cases[place]["sooner"]
+                if sooner is not None and sooner["median"] is not None:
+                    text = f"{sooner['median']:.3g}×"
+                    look: dict[str, Any] = {"color": _COLOURS[0], "fontweight": "bold", "ha": "right", "va": "center"}
+                    axes.annotate(text, (value, place), xytext=(-9, 0), textcoords="offset points", **look)
+    axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.08)
+    axes.set_yticks(range(len(cases)), [case["name"] for case in cases])
+    axes.invert_yaxis()
+    axes.set_title("request to last byte, p50, ms")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.grid(axis="both", color=_FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", length=0)
+    versions = {server["name"]: f"{server['name']} {server['version']}" for server in result["servers"]}
+    handles, labels = axes.get_legend_handles_labels()
+    names = [versions.get(name, name) for name in labels]
+    figure.legend(handles, names, loc="outside upper left", ncols=len(labels), frameon=False)
+    machine = result["machine"]
+    figure.supxlabel(f"{machine['cores']} cores ({machine['processor']}, {machine['file_system']})", fontsize=8)
     return figure
 
 

@@ -21,17 +21,20 @@ class Usage:
     dirtied_bytes   of the page cache. Where a file system keeps large folios (ext4 since Linux 6.16), one page of 4 KiB
                     counts as its whole folio, up to some hundred KiB, though the disk gets only the page. So it compares
                     nothing: the same writes count twelve times as much in a file that was written in long stretches.
+    read_bytes      taken by read calls: files, and requests; and what the disk had to give, for mapped files too
     """
 
     cpu_s: float
     written_bytes: int
     dirtied_bytes: int
+    read_bytes: int
 
     def since(self, before: Usage) -> Usage:
         return Usage(
             self.cpu_s - before.cpu_s,
             self.written_bytes - before.written_bytes,
             self.dirtied_bytes - before.dirtied_bytes,
+            self.read_bytes - before.read_bytes,
         )
 
 
@@ -59,7 +62,7 @@ def tree(pid: int) -> list[int]:
 def usage(pid: int) -> Usage:
     """Of the tree at this moment; children that ended count if they were waited for. About 0.1 ms a process."""
     cpu_s = 0.0
-    written_bytes = dirtied_bytes = 0
+    written_bytes = dirtied_bytes = read_bytes = 0
     for each in tree(pid):
         try:
             # The kernel's CPU clock of the process: all threads, ended ones too, in ns. /proc/PID/stat counts 10 ms.
@@ -69,9 +72,10 @@ def usage(pid: int) -> Usage:
             io = _fields(each, "io")
             written_bytes += io["wchar"]
             dirtied_bytes += io["write_bytes"]
+            read_bytes += io["rchar"] + io["read_bytes"]
         except OSError:  # it has ended
             continue
-    return Usage(cpu_s, written_bytes, dirtied_bytes)
+    return Usage(cpu_s, written_bytes, dirtied_bytes, read_bytes)
 
 
 def memory(pid: int) -> Memory:

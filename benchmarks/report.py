@@ -10,10 +10,12 @@ from typing import Final, cast
 
 from benchmarks import document, plot, table
 from benchmarks.document import Document
+from benchmarks.releases import version_of
 
 # What each workload is about, and how to read its figures.
 _TITLES: Final = {
     "heartbeat": "Heartbeats: how many a second, how soon, at what cost",
+    "open loop": "Open loop: how soon, when so many become due in a second",
     "stream": "Streams: many heartbeats on one connection",
     "insert": "Inserts in batches",
     "growth": "Growth: does a heartbeat cost more when its bucket is large?",
@@ -26,20 +28,23 @@ _TEXTS: Final = {
     "heartbeat": "Every answer comes after the sync of the commit that holds it. `floor` is the least that a heartbeat "
     "can cost on this machine: a bare protocol that cuts the request by hand and commits in groups. Lower is better for "
     "latency and CPU.",
+    "open loop": "A latency begins when a heartbeat was due, whether or not a connection was free: what waits behind a "
+    "stall counts (no coordinated omission). In the closed loop below, each of the same connections sends its next "
+    "heartbeat when the last is answered.",
     "stream": "The body of one request, and the messages of one WebSocket; all are durable when the clock stops.",
     "insert": "On one connection that is kept. Batches of 10,000 are what an import or a backfill sends.",
-    "growth": "Ratios near 1 mean that the size of the bucket does not matter.",
+    "growth": "A thousand times as many events, and the same cost: ratios near 1 mean that the size does not matter.",
     "footprint": "All files of the store, and the server process before it has answered anything large.",
     "read": "Each request asks for another place of the year. Long ranges come from a reader process.",
     "query": "Window and afk buckets, 50 rules. *first*: on a server just started; *new*: a range never asked, titles "
     "met before; *again*: the same once more, nothing written meanwhile.",
     "isolation": "The ratio of the 99th percentiles is what watchers feel of analysts.",
 }
-_PLOTS: Final = frozenset({"heartbeat", "growth", "query", "isolation"})
+_PLOTS: Final = frozenset({"heartbeat", "open loop", "stream", "growth", "read", "query", "isolation"})
 
 
 def write(results: Sequence[Path], folder: Path) -> list[Path]:
-    """`README.md` in `folder`, the merged result and the plots in `folder/results`.
+    """`README.md` in `folder`, the merged result under the version of awlog and the plots in `folder/results`.
 
     Of workloads that several results hold the last one counts. Raises ValueError if they are of different machines or
     versions, or no results; ImportError without matplotlib.
@@ -47,12 +52,13 @@ def write(results: Sequence[Path], folder: Path) -> list[Path]:
     merged = _merged([document.read(path) for path in results])
     kept = folder / "results"
     kept.mkdir(parents=True, exist_ok=True)
-    document.write(merged, kept / "result.json")
+    stored = kept / f"{version_of(merged)}.json"
+    document.write(merged, stored)
     with tempfile.TemporaryDirectory() as drawn:
         pictures = [Path(shutil.copy(path, kept / path.name)) for path in plot.draw(merged, Path(drawn))]
     page = folder / "README.md"
     page.write_text("\n".join(_page(merged)) + "\n")
-    return [page, kept / "result.json", *pictures]
+    return [page, stored, *pictures]
 
 
 def _merged(found: list[Document]) -> Document:
@@ -65,9 +71,10 @@ def _merged(found: list[Document]) -> Document:
     merged["servers"] = list({server["name"]: server for each in found for server in each["servers"]}.values())
     for each in found:
         for name in _TITLES:
-            value = cast("dict[str, object]", each)[name]
+            key = name.replace(" ", "_")
+            value = cast("dict[str, object]", each)[key]
             if value is not None:
-                merged[name] = value
+                merged[key] = value
     return cast(Document, merged)
 
 
@@ -102,7 +109,7 @@ def _page(result: Document) -> Iterator[str]:
         yield _TEXTS[name]
         if name in _PLOTS and not result["groups"][name]["not_available"]:
             yield ""
-            yield f"![{title}](results/{name}.svg)"
+            yield f"![{title}](results/{name.replace(' ', '-')}.svg)"
         yield ""
         yield "```"
         yield from blocks[name]

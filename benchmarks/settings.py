@@ -26,6 +26,7 @@ class Settings:
     slice_s: float
     warm_up_s: float
     cases: tuple[tuple[Kind, tuple[int, ...]], ...]  # of heartbeat: what is sent, on how many connections
+    arrivals_per_s: tuple[int, ...]  # of the open loop
     stream_heartbeats: int  # of one round on one connection
     bucket_events: int  # of the large bucket in growth and footprint
     reads: int  # timed answers for each latency of footprint
@@ -37,8 +38,8 @@ class Settings:
     scratch: Path  # where servers keep their data: on the disk that is to be measured
 
 
-# A million events is what the promises name. 16 and 64 connections are more watchers than one person has, and what a
-# server for a team meets.
+# Ten million events are twenty-five years of one person, or what a team's server holds after a few. 16 and 64 connections
+# are more watchers than one person has, and what a server for a team meets.
 FULL: Final = Settings(
     rounds=5,
     slice_s=2.0,  # the slowest case so far has latencies of 1.5 s
@@ -49,8 +50,9 @@ FULL: Final = Settings(
         ("stock client", (16,)),
         ("one bucket", (64,)),
     ),
+    arrivals_per_s=(50, 100, 200, 500, 1_000, 2_000, 5_000),
     stream_heartbeats=200_000,
-    bucket_events=1_000_000,
+    bucket_events=10_000_000,
     reads=500,
     starts=5,
     history_days=367,
@@ -65,6 +67,7 @@ QUICK: Final = Settings(
     slice_s=0.5,
     warm_up_s=0.1,
     cases=(("merging", (1, 16, 64)), ("stock client", (16,)), ("one bucket", (16,))),
+    arrivals_per_s=(100, 1_000),
     stream_heartbeats=20_000,
     bucket_events=100_000,
     reads=100,

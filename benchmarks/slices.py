@@ -18,6 +18,7 @@ class Measured(Slice):
     rate: float  # answered per s, the wait for the last ones included
     cpu_s_per_1000: float | None
     written_bytes_per_beat: float | None
+    read_bytes_per_beat: float | None
     dirtied_bytes_per_beat: float | None  # see processes.Usage: kept for the record, not compared
 
 
@@ -31,6 +32,7 @@ class Summary(TypedDict):
     max_ms: float
     cpu_s_per_1000: float | None
     written_bytes_per_beat: float | None
+    read_bytes_per_beat: float | None
     client_cores: float
     refused: int
     unanswered: int
@@ -65,29 +67,32 @@ def summary(slices: Sequence[Measured]) -> Summary:
         max_ms=max(each["latency_ms"]["1.0"] for each in slices),
         cpu_s_per_1000=_median_or_none([each["cpu_s_per_1000"] for each in slices]),
         written_bytes_per_beat=_median_or_none([each["written_bytes_per_beat"] for each in slices]),
+        read_bytes_per_beat=_median_or_none([each["read_bytes_per_beat"] for each in slices]),
         client_cores=max(each["client_cores"] for each in slices),
         refused=sum(each["refused"] for each in slices),
         unanswered=sum(each["unanswered"] for each in slices),
     )
 
 
-def measure(side: Side, slice_s: float) -> Measured:
-    """One slice."""
+def measure(side: Side, slice_s: float, per_s: float | None = None) -> Measured:
+    """One slice; `per_s` heartbeats arrive in a second whatever becomes of those before, else each follows an answer."""
     before = used(side.server)
-    taken = side.load.run(slice_s)
+    taken = side.load.run(slice_s, per_s)
     after = used(side.server)
     beats = taken["answered"]
-    cpu_s_per_1000 = written_bytes_per_beat = dirtied_bytes_per_beat = None
+    cpu_s_per_1000 = written_bytes_per_beat = read_bytes_per_beat = dirtied_bytes_per_beat = None
     if before is not None and after is not None and beats > 0:
         spent = after.since(before)
         cpu_s_per_1000 = spent.cpu_s / beats * 1000
         written_bytes_per_beat = spent.written_bytes / beats
+        read_bytes_per_beat = spent.read_bytes / beats
         dirtied_bytes_per_beat = spent.dirtied_bytes / beats
     return Measured(
         **taken,
         rate=beats / taken["seconds"],
         cpu_s_per_1000=cpu_s_per_1000,
         written_bytes_per_beat=written_bytes_per_beat,
+        read_bytes_per_beat=read_bytes_per_beat,
         dirtied_bytes_per_beat=dirtied_bytes_per_beat,
     )
 

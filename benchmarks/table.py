@@ -9,10 +9,13 @@ from typing import Final
 from benchmarks.document import Document, Group
 from benchmarks.figures import Ratio
 from benchmarks.footprint import Footprint, Start
-from benchmarks.growth import PLACES, Growth
+from benchmarks.growth import METRICS as GROWTH_METRICS
+from benchmarks.growth import READS, Growth
 from benchmarks.heartbeat import Case, Metric
 from benchmarks.insert import Case as InsertCase
 from benchmarks.isolation import STATES, Isolation
+from benchmarks.open_loop import CONNECTIONS
+from benchmarks.open_loop import Case as OpenLoopCase
 from benchmarks.query import METRICS, Query
 from benchmarks.read import Case as ReadCase
 from benchmarks.slices import Summary
@@ -74,6 +77,8 @@ def _block(document: Document, name: str, group: Group) -> Iterator[str]:
         yield f"  n/a: {group['not_available']}"
     elif name == "heartbeat" and document["heartbeat"]:
         yield from _heartbeat(document["heartbeat"])
+    elif name == "open loop" and document["open_loop"]:
+        yield from _open_loop(document["open_loop"])
     elif name == "stream" and document["stream"]:
         yield from _stream(document["stream"])
     elif name == "insert" and document["insert"]:
@@ -129,6 +134,23 @@ def _summary_cells(summary: Summary) -> tuple[str, ...]:
     )
 
 
+def _open_loop(cases: list[OpenLoopCase]) -> Iterator[str]:
+    yield f"heartbeats on {CONNECTIONS} connections, merging; latency from the moment that each was due"
+    rows: list[tuple[str, ...]] = [
+        ("due per s", "server", "per s", "p50 ms", "p99 ms", "max ms", "CPU s/1,000", "client", "n")
+    ]
+    for case in cases:
+        due = "closed loop" if case["per_s"] is None else f"{case['per_s']:,}"
+        for name, result in case["servers"].items():
+            summary = result["summary"]
+            if summary is None:
+                rows.append((due, name, f"n/a: {result['not_available']}"))
+            else:
+                behind = "" if result["keeps_up"] else "  falls behind"
+                rows.append((due, name, *_summary_cells(summary), str(summary["n"]) + behind))
+    yield from _columns(rows)
+
+
 def _stream(cases: list[StreamCase]) -> Iterator[str]:
     yield f"{cases[0]['heartbeats']:,} heartbeats on one connection, from the first byte to the last acknowledgement"
     rows: list[tuple[str, ...]] = [("", "way", "durable per s", "lowest", "highest", "CPU us each", "client", "n")]
@@ -159,16 +181,25 @@ def _insert(cases: list[InsertCase]) -> Iterator[str]:
 
 
 def _growth(growth: Growth) -> Iterator[str]:
-    yield f"1 connection, merging; the large bucket holds {growth['events']:,} events"
-    rows: list[tuple[str, ...]] = [("", "CPU s/1,000", "written B each", "p50 ms", "per s", "n")]
-    for place in PLACES:
-        summary = growth["summaries"][place]
-        written = summary["written_bytes_per_beat"]
-        figures = (_short(summary["cpu_s_per_1000"]), _short(written), _short(summary["p50_ms"]))
-        rows.append((place, *figures, f"{summary['rate']:,.0f}", str(summary["n"])))
-    for label, ratios in (("/ new bucket", growth["over_new_bucket"]), ("/ new store", growth["over_new_store"])):
-        rows.append((f"large {label}", *(_ratio(ratios[metric]) for metric in ("cpu", "written", "p50")), "", ""))
+    yield "heartbeats on 1 connection, merging, into buckets of so many events"
+    rows: list[tuple[str, ...]] = [("events", "CPU s/1,000", "written B each", "read B each", "p50 ms", "per s", "n")]
+    for place, summary in growth["summaries"].items():
+        written, read = summary["written_bytes_per_beat"], summary["read_bytes_per_beat"]
+        figures = (_short(summary["cpu_s_per_1000"]), _short(written), _short(read), _short(summary["p50_ms"]))
+        rows.append((_place(place), *figures, f"{summary['rate']:,.0f}", str(summary["n"])))
+    for label, ratios in (("smallest", growth["over_smallest"]), ("new store", growth["over_new_store"])):
+        rows.append((f"largest / {label}", *(_ratio(ratios[metric]) for metric in GROWTH_METRICS), "", ""))
     yield from _columns(rows)
+    yield "reads: p50 and p99 in ms"
+    rows = [("events", *(f"{what}" for what in READS))]
+    for place, reads in growth["reads_ms"].items():
+        cells = (f"{_short(reads[what]['0.5'])}  {_short(reads[what]['0.99'])}" for what in READS)
+        rows.append((_place(place), *cells))
+    yield from _columns(rows)
+
+
+def _place(place: str) -> str:
+    return f"{int(place):,}" if place.isdigit() else place
 
 
 def _footprint(footprint: Footprint) -> Iterator[str]:

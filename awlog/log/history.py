@@ -28,10 +28,9 @@ def events_newest_first(
     recent = list(islice(recent_newest_first(bucket, start_us, end_us), count_max))
     if recent:
         parts.append((recent[0].start_us, lambda: columns_of(recent)))
-    parts.extend(
-        (entry.max_start_us, _loader(bucket, entry, start_us, end_us, load))
-        for entry in bucket.index.meeting(start_us, end_us)
-    )
+    index = bucket.index
+    met = index.meeting(start_us, end_us) if count_max is None else index.newest_meeting(start_us, end_us, count_max)
+    parts.extend((entry.max_start_us, _loader(bucket, entry, start_us, end_us, load)) for entry in met)
     parts.sort(key=lambda part: part[0], reverse=True)
     merged = merge_newest_first(parts)
     return merged if count_max is None else _first(merged, count_max)

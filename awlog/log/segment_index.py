@@ -112,6 +112,31 @@ class SegmentIndex:
         met.sort(key=lambda entry: entry.max_start_us, reverse=True)
         return met
 
+    def newest_meeting(self, start_us: int, end_us: int, count_max: int) -> list[SegmentEntry]:
+        """As `meeting`, but only those that may hold one of the newest `count_max` events of the range.
+
+        O(those), and those that overlap with them in time; not O(history).
+        """
+        met: list[SegmentEntry] = []
+        inside_count = 0
+        enough_us: int | None = None  # so many events begin here or later
+        least = (start_us - self._longest_us, 0)
+        for entry in self._entries.irange_key(least, (end_us, 1 << 63), reverse=True):
+            if enough_us is not None:
+                if entry.min_start_us < enough_us - self._longest_us:
+                    break
+                if entry.max_start_us < enough_us:
+                    continue
+            if entry.max_end_us < start_us:
+                continue
+            met.append(entry)
+            if enough_us is None and entry.min_start_us >= start_us and entry.max_start_us <= end_us:
+                inside_count += entry.count
+                if inside_count >= count_max:
+                    enough_us = entry.min_start_us
+        met.sort(key=lambda entry: entry.max_start_us, reverse=True)
+        return met
+
     def maybe_holding(self, seq: Seq) -> Iterator[SegmentEntry]:
         """The segments whose seq range includes `seq`; nearly always at most one. O(n)."""
         return (entry for entry in self._entries if entry.first_seq <= seq <= entry.last_seq)

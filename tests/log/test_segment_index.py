@@ -79,6 +79,38 @@ def test_an_index_says_what_a_plain_list_says(
         assert holding == {one.first_seq for one in model.values() if one.first_seq <= seq <= one.last_seq}
 
 
+@given(
+    st.lists(entries(), max_size=8, unique_by=lambda one: one.first_seq), times, times, st.integers(1, 12), st.data()
+)
+def test_the_newest_events_of_a_range_are_in_the_segments_that_are_named(
+    held: list[SegmentEntry], start_us: int, end_us: int, count_max: int, data: st.DataObject
+) -> None:
+    """Whatever events the segments hold: each at some start within the segment's, reaching no further than its end."""
+    index = SegmentIndex()
+    events: list[tuple[int, Seq]] = []
+    for one in held:
+        index.put(one)
+        starts = [one.min_start_us, one.max_start_us, data.draw(st.integers(one.min_start_us, one.max_start_us))]
+        ends = [data.draw(st.integers(starts[0], one.max_end_us)), one.max_end_us, starts[2]]
+        events += [
+            (at, one.first_seq) for at, end in zip(starts, ends, strict=True) if at <= end_us and end >= start_us
+        ]
+    newest = sorted(events, reverse=True)[:count_max]
+    named = index.newest_meeting(start_us, end_us, count_max)
+    assert {first_seq for at, first_seq in events if newest and at >= newest[-1][0]} <= {one.first_seq for one in named}
+    assert all(one in index.meeting(start_us, end_us) for one in named)
+    assert [one.max_start_us for one in named] == sorted((one.max_start_us for one in named), reverse=True)
+
+
+def test_of_a_long_history_only_the_newest_segments_are_named_for_a_few_events() -> None:
+    """Not as many as there are: the last hundred events cost the same after ten years."""
+    index = SegmentIndex()
+    for number in range(1, 1000):
+        index.put(entry(number, 100 * number, 100 * number + 90, 100 * number + 99))
+    assert [one.first_seq for one in index.newest_meeting(0, 1 << 60, 6)] == [999, 998]
+    assert [one.first_seq for one in index.newest_meeting(0, 50_050, 3)] == [500, 499]
+
+
 def test_a_long_segment_far_back_is_found() -> None:
     """One event of a year among segments of an hour: it reaches into every range of that year."""
     index = SegmentIndex()
