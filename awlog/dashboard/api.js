@@ -28,11 +28,12 @@ export function takeTokenFromAddress() {
   const address = new URL(location.href);
   const token = address.searchParams.get("token");
   if (token === null) return;
-  sessionStorage.setItem(KEY, token);
+  keepToken(token);
   address.searchParams.delete("token");
   history.replaceState(null, "", address);
 }
 
+export const keepToken = (token) => sessionStorage.setItem(KEY, token);
 export const hasToken = () => sessionStorage.getItem(KEY) !== null;
 
 function headers(more = {}) {
@@ -57,13 +58,21 @@ export async function request(method, address, { body, signal, raw } = {}) {
         asking ??= askForToken(used !== null).finally(() => (asking = null));
         const token = await asking;
         if (token === null) throw new ApiError(401, { type: "Unauthorized", message: "This server asks for a token" });
-        sessionStorage.setItem(KEY, token);
+        keepToken(token);
       }
       continue;
     }
     if (!response.ok && response.status !== 304) throw new ApiError(response.status, await decoded(response));
     return raw ? response : decoded(response);
   }
+}
+
+/** A stream of the server: calls `onPart` whenever some of it has come, and reads on when that is done. Ends as the stream does. */
+export async function stream(address, onPart, signal) {
+  const response = await fetch(BASE + address, { headers: headers({ Accept: "text/event-stream" }), signal });
+  if (!response.ok) throw new ApiError(response.status, {});
+  const reader = response.body.getReader();
+  while (!(await reader.read()).done) await onPart();
 }
 
 async function send(method, address, body, signal) {
@@ -92,6 +101,7 @@ async function decoded(response) {
 
 export const get = (address, signal) => request("GET", address, { signal });
 export const post = (address, body, signal) => request("POST", address, { body, signal });
+export const put = (address, body) => request("PUT", address, { body });
 export const remove = (address) => request("DELETE", address);
 
 /** Sends a file to `/import`; `onProgress` is told the share that is on its way. */

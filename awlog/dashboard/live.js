@@ -1,9 +1,12 @@
 // The server's status as it changes, and whether the server is there: one small request at a time, again and again.
 
-import { get } from "./api.js";
+import { get, stream } from "./api.js";
 
-const EVERY_MS = 500;
+const WITH_FEED_MS = 2000;
+const WITHOUT_FEED_MS = 500;
+const READ_ON_MS = 250;
 const RETRY_MS = 1000;
+const TELL_MS = 1000;
 const SAMPLES_MAX = 90;
 
 /** `status`: the newest answer. `rates`: writes per second, oldest first. `lostAt`: since when there is no answer, or null. */
@@ -11,6 +14,9 @@ export const live = { status: null, rates: [], peak: 0, lostAt: null, clockAhead
 
 const listeners = new Set();
 let sampled = null;
+let hasFeed = false;
+let hasNews = false;
+let wake = () => {};
 
 /** `listener` is called after each answer or failure, until the function that this gives is called. */
 export function follow(listener) {
@@ -22,14 +28,51 @@ export function follow(listener) {
 /** Now, by the server's clock. */
 export const serverNow = () => new Date(Date.now() - live.clockAheadMs);
 
+/** For ever: asks when the change feed says that something changed, and now and then; more often where there is no feed. */
 export async function run() {
+  followChanges();
+  setInterval(tell, TELL_MS);
   for (;;) {
     if (!document.hidden) await once();
-    await pause(live.lostAt === null ? EVERY_MS : RETRY_MS);
+    if (!hasNews || live.lostAt !== null || document.hidden) await pause(live.lostAt !== null ? RETRY_MS : hasFeed ? WITH_FEED_MS : WITHOUT_FEED_MS);
   }
 }
 
+/** A page that nobody looks at follows nothing: a browser has few connections for one server. */
+async function followChanges() {
+  for (;;) {
+    if (live.status === null || live.lostAt !== null) {
+      await new Promise((resolve) => setTimeout(resolve, READ_ON_MS)); // no token yet, or no server
+      continue;
+    }
+    if (document.hidden) {
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+      continue;
+    }
+    const abort = new AbortController();
+    const leave = () => document.hidden && abort.abort();
+    document.addEventListener("visibilitychange", leave);
+    try {
+      await stream("changes", changed, abort.signal);
+    } catch {
+      // the next one may come through
+    }
+    document.removeEventListener("visibilitychange", leave);
+    hasFeed = false;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+/** What changed is not looked at: the status says it in a few bytes. Reading on waits, so a busy server is not hurried. */
+async function changed() {
+  hasFeed = true;
+  hasNews = true;
+  wake();
+  await new Promise((resolve) => setTimeout(resolve, READ_ON_MS));
+}
+
 async function once() {
+  hasNews = false;
   try {
     const status = await get("status");
     live.clockAheadMs = Date.now() - new Date(status.now);
@@ -39,6 +82,10 @@ async function once() {
   } catch {
     live.lostAt ??= Date.now();
   }
+  tell();
+}
+
+function tell() {
   for (const listener of [...listeners]) listener();
 }
 
@@ -54,7 +101,7 @@ function sample(status) {
   sampled = { uptime: status.uptime, acknowledged: status.acknowledged };
 }
 
-/** Ends early when the page is looked at again. */
+/** Ends early when something changed, or when the page is looked at again. */
 const pause = (ms) =>
   new Promise((resolve) => {
     const done = () => {
@@ -64,4 +111,5 @@ const pause = (ms) =>
     };
     const timer = setTimeout(done, ms);
     document.addEventListener("visibilitychange", done);
+    wake = done;
   });
