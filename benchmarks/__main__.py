@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from benchmarks import (
     document,
+    documents,
     footprint,
     growth,
     heartbeat,
@@ -38,8 +39,19 @@ from benchmarks.progress import say
 from benchmarks.servers import Awlog, AwServer, CannotMeasure, Contestant, Elsewhere, Floor
 from benchmarks.settings import FULL, QUICK, Settings
 
-WORKLOADS: Final = ("heartbeat", "open loop", "stream", "insert", "growth", "footprint", "read", "query", "isolation")
-_WITH_PEER: Final = frozenset({"heartbeat", "open loop", "insert", "query", "read"})
+WORKLOADS: Final = (
+    "heartbeat",
+    "open loop",
+    "stream",
+    "insert",
+    "documents",
+    "growth",
+    "footprint",
+    "read",
+    "query",
+    "isolation",
+)
+_WITH_PEER: Final = frozenset({"heartbeat", "open loop", "insert", "documents", "query", "read"})
 _EPILOG: Final = """\
 examples:
   python -m benchmarks                                  awlog against aw-server from PyPI: about 20 minutes
@@ -73,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measures awlog: heartbeats, also at fixed rates, streams of them, inserts, growth with the size of a "
-        "bucket, footprint, queries, heartbeats beside queries. "
+        description="Measures awlog: heartbeats, also at fixed rates, streams of them, inserts, documents, growth with the "
+        "size of a bucket, footprint, queries, heartbeats beside queries. "
         "Without a command: compare, against the aw-server package.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -218,6 +230,7 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         open_loop=None,
         stream=None,
         insert=None,
+        documents=None,
         growth=None,
         footprint=None,
         read=None,
@@ -235,6 +248,10 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         result["stream"] = document.timed(groups, "stream", scratch, lambda: stream.measure(awlog, settings))
     if "insert" in names:
         result["insert"] = document.timed(groups, "insert", scratch, lambda: insert.measure(contestants, settings))
+    if "documents" in names:
+        result["documents"] = document.timed(
+            groups, "documents", scratch, lambda: documents.measure(contestants, settings)
+        )
     if "growth" in names or "footprint" in names:
         store = document.timed(
             groups,

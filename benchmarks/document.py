@@ -46,6 +46,7 @@ class Document(TypedDict):
     open_loop: list[OpenLoopCase] | None
     stream: list[StreamCase] | None
     insert: list[InsertCase] | None
+    documents: list[ReadCase] | None
     growth: Growth | None
     footprint: Footprint | None
     read: list[ReadCase] | None

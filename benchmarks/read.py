@@ -47,6 +47,7 @@ class Read:
 
 READS: Final = (
     Read("last 100", "events?limit=100", None),
+    Read("last 100 of a year", "events?limit=100", 365),
     Read("a day", "events", 1),
     Read("a month", "events", 30),
     Read("a year", "events", 365),
@@ -91,7 +92,7 @@ def measure(awlog: Awlog, peer: Contestant | None, store: Store, settings: Setti
             say(f"read, {read.name}")
             cases.append(_case(read, servers, settings))
             if peer is not None and unable is not None:
-                cases[-1]["servers"][peer.name] = _nothing(unable)
+                cases[-1]["servers"][peer.name] = nothing(unable)
         return cases
 
 
@@ -103,7 +104,7 @@ def _case(read: Read, servers: Sequence[tuple[str, Running]], settings: Settings
         try:
             results[name], found = _ask_all(server, read, paths)
         except (OSError, http.client.HTTPException, UnexpectedAnswer) as error:
-            results[name] = _nothing(str(error))
+            results[name] = nothing(str(error))
             continue
         counts.append(found)
     if len(counts) == 2:
@@ -130,7 +131,7 @@ def _paths(read: Read, settings: Settings) -> list[str]:
     for _ in range(settings.reads):
         start_ms = FIRST_DAY_MS + draw.randrange(spare_minutes + 1) * 60_000
         span = f"start={_text(start_ms)}&end={_text(start_ms + read.days * DAY_MS)}"
-        paths.append(f"{base}?{span}")
+        paths.append(f"{base}{'&' if '?' in base else '?'}{span}")
     return paths
 
 
@@ -141,7 +142,7 @@ def _text(at_ms: int) -> str:
 def _ask_all(server: Running, read: Read, paths: list[str]) -> tuple[Result, dict[int, int]]:
     """What came of the requests, on one connection as long as the server keeps it, and how many events each gave."""
     if not paths:
-        return _nothing("the history is shorter"), {}
+        return nothing("the history is shorter"), {}
     taken_ms: list[float] = []
     counts: dict[int, int] = {}
     body = b""
@@ -184,7 +185,7 @@ def _count(body: bytes, coding: str | None) -> int:
     return plain.count(b'"timestamp"') if plain[:1] == b"[" else int(json.loads(plain))
 
 
-def _nothing(reason: str) -> Result:
+def nothing(reason: str) -> Result:
     return Result(
         taken_ms=[], p50_ms=None, p99_ms=None, events_per_s=None, cpu_ms=None, sent_bytes=0, not_available=reason
     )

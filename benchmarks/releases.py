@@ -66,7 +66,7 @@ def _figures(result: Document) -> Iterator[tuple[str, tuple[float, bool]]]:
     if result["growth"] is not None:
         for place, each in result["growth"]["summaries"].items():
             yield f"growth, {place}: CPU s per 1,000", (each["cpu_s_per_1000"] or 0.0, False)
-    for read in result["read"] or []:
+    for read in [*(result["read"] or []), *(result["documents"] or [])]:
         yield f"read, {read['name']}: p50 ms", (read["servers"][own]["p50_ms"] or 0.0, False)
     if result["query"] is not None:
         for query in result["query"]["cases"]:

@@ -30,6 +30,7 @@ class Settings:
     stream_heartbeats: int  # of one round on one connection
     bucket_events: int  # of the large bucket in growth and footprint
     reads: int  # timed answers for each latency of footprint
+    document_events: int  # in one import, and in its export
     starts: int
     history_days: int  # of the person in query and isolation: somewhat more than the longest range, which can be moved
     ranges: tuple[Range, ...]
@@ -54,6 +55,7 @@ FULL: Final = Settings(
     stream_heartbeats=200_000,
     bucket_events=10_000_000,
     reads=500,
+    document_events=50_000,
     starts=5,
     history_days=367,
     # The peer needs a minute or more for a year.
@@ -71,6 +73,7 @@ QUICK: Final = Settings(
     stream_heartbeats=20_000,
     bucket_events=100_000,
     reads=100,
+    document_events=5_000,
     starts=3,
     history_days=31,
     ranges=(Range("day", 1, 1, 3), Range("month", 30, 1, 1)),

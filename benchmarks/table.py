@@ -83,6 +83,8 @@ def _block(document: Document, name: str, group: Group) -> Iterator[str]:
         yield from _stream(document["stream"])
     elif name == "insert" and document["insert"]:
         yield from _insert(document["insert"])
+    elif name == "documents" and document["documents"]:
+        yield from _read(document["documents"])
     elif name == "growth" and document["growth"]:
         yield from _growth(document["growth"])
     elif name == "footprint" and document["footprint"]:
