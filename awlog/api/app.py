@@ -5,6 +5,7 @@ Every error becomes an answer here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -12,15 +13,18 @@ from typing import Final
 import structlog
 from aiohttp import HttpVersion10, web
 
+from awlog import telemetry
 from awlog.api import pages
-from awlog.api.call import BrokenOff, Call
+from awlog.api.call import BrokenOff, Call, Shared
 from awlog.api.configuration import ApiSettings
+from awlog.api.counts import EdgeCounts
 from awlog.api.explorer_page import FOLDER, ExplorerPage
 from awlog.api.failures import refusal
 from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
 from awlog.api.proxies import peer_of
-from awlog.api.routes import ROUTES, Router, path_segments
+from awlog.api.request_ids import REQUEST_ID, is_request_id, request_ids
+from awlog.api.routes import ROUTES, WATCHING, Endpoint, Router, path_segments
 from awlog.api.wire import PayloadCache
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
@@ -38,6 +42,9 @@ from awlog.model.errors import (
 )
 
 _log: Final = structlog.get_logger(part="api")
+_access_log: Final = structlog.get_logger(part=telemetry.ACCESS)
+# Others are counted together: what a client invents makes no new row.
+_COUNTED_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 # A longer one has leading zeros: aiohttp's parser takes any number of them, and `int` does not.
 _LENGTH_DIGITS_MAX: Final = 20
@@ -47,11 +54,21 @@ class App:
     """The handler of a `web.Server`."""
 
     def __init__(
-        self, engine: Engine, settings: ApiSettings, in_progress: InProgress, *, is_local: bool = False
+        self,
+        engine: Engine,
+        settings: ApiSettings,
+        in_progress: InProgress,
+        *,
+        counts: EdgeCounts | None = None,
+        is_local: bool = False,
     ) -> None:
         """`is_local`: for the socket in the data directory. Who can open that owns the data: no web page, no other
         host, and nothing that a token could add.
         """
+        self._counts = EdgeCounts() if counts is None else counts
+        bodies = ByteBudget(settings.limits.bodies_bytes)
+        self._shared = Shared(engine, settings, in_progress, bodies, self._counts)
+        self._ids = request_ids()
         self._is_local = is_local
         self._base = [] if is_local or not settings.base_path else settings.base_path[1:].split("/")
         self._engine = engine
@@ -61,7 +78,6 @@ class App:
         self._explorer = ExplorerPage(ROUTES)
         self._in_progress = in_progress
         engine.on_erased = PayloadCache.forget_all
-        self._bodies = ByteBudget(settings.limits.bodies_bytes)
         # Told of each request that begins, that has ended one way or another, and that has been answered to its end.
         self.on_begun: Callable[[web.BaseRequest], None] = lambda _request: None
         self.on_ended: Callable[[web.BaseRequest], None] = lambda _request: None
@@ -70,8 +86,14 @@ class App:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         self._in_progress.begin()
         self.on_begun(request)
+        began_s = time.monotonic()
+        call, target = self._read(request)
+        status = 0
         try:
-            response = await self._respond(request)
+            response = await self._respond(call, target)
+            status = response.status
+            if REQUEST_ID in call.headers and not response.prepared:
+                response.headers[REQUEST_ID] = call.request_id
             if self._in_progress.stopping and not response.prepared:
                 response.force_close()
             if not isinstance(response, web.FileResponse):  # aiohttp finishes every answer, but that kind not twice
@@ -83,14 +105,38 @@ class App:
                     self.on_answered(request, response)
             return response
         finally:
+            call.let_go()
+            self._note(call, status, time.monotonic() - began_s)
             self.on_ended(request)
             self._in_progress.end()
 
-    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _read(self, request: web.BaseRequest) -> tuple[Call, str]:
+        target, _, query_text = request.raw_path.partition("#")[0].partition("?")
+        sent = request.headers.get(REQUEST_ID, "")
+        request_id = sent if is_request_id(sent) else next(self._ids)
+        call = Call(request, self._shared, query_text, request_id)
+        if request_id is sent:
+            call.headers[REQUEST_ID] = sent
+        return call, target
+
+    def _note(self, call: Call, status: int, seconds: float) -> None:
+        method = call.request.method if call.request.method in _COUNTED_METHODS else "other"
+        self._counts.answered(method, call.route, status, seconds)
+        if self._settings.access_log:
+            _access_log.info(
+                "request",
+                method=method,
+                route=call.route,
+                status=status,
+                ms=round(seconds * 1000, 3),
+                who=call.access.name,
+                request_id=call.request_id,
+            )
+
+    async def _respond(self, call: Call, target: str) -> web.StreamResponse:
+        request = call.request
         if request.version < HttpVersion10:  # HTTP/0.9 has no status to refuse it with
             return _hang_up(request)
-        target, _, query_text = request.raw_path.partition("#")[0].partition("?")
-        call = Call(request, self._engine, self._settings, query_text, self._in_progress, self._bodies)
         if len(request.headers.get("Content-Length", "")) > _LENGTH_DIGITS_MAX:
             response = _failed(call, BadRequest("The Content-Length has too many digits"))
             response.force_close()  # nobody can say where the body ends
@@ -104,15 +150,13 @@ class App:
             TimeoutError,
         ) as error:  # the client is gone, or does not read: nobody is left to answer
             if isinstance(error, BrokenOff):
-                _log.error("an answer was broken off", error=str(error))
+                _log.error("an answer was broken off", error=str(error), request_id=call.request_id)
             return _hang_up(request)
         except Exception:  # noqa: BLE001 - the edge: a mistake of ours must not show its inside
-            _log.exception("a request failed", method=request.method)
+            _log.exception("a request failed", method=request.method, request_id=call.request_id)
             headers = {"Connection": "close"}
             body = b'{"type":"InternalError","message":"awlog made a mistake; its log says more"}'
             return web.Response(body=body, status=500, content_type="application/json", headers=headers)
-        finally:
-            call.let_go()
 
     async def _answer(self, call: Call, target: str) -> web.StreamResponse:
         request, guard = call.request, self.guard
@@ -135,6 +179,10 @@ class App:
         if not is_api:
             if method == "OPTIONS":
                 return web.Response(headers={"Allow": "GET, HEAD, OPTIONS"})
+            watched = WATCHING.get(segments[0]) if len(segments) == 1 else None
+            if watched is not None:
+                return await self._watched(call, segments[0], watched)
+            call.route = "page"
             return await pages.serve_page(call, path, segments)
         origin = headers.get("Origin")
         if origin is not None:
@@ -142,18 +190,17 @@ class App:
                 asked = headers.get("Access-Control-Request-Headers", "")
                 return web.Response(headers=guard.preflight_headers(origin, asked))
             # A page may open a WebSocket to anywhere without a preflight, and write on it.
-            call.headers = guard.admit("POST" if "Upgrade" in headers else method, origin, [*forwarded, *hosts])
+            call.headers |= guard.admit("POST" if "Upgrade" in headers else method, origin, [*forwarded, *hosts])
+        if (len(segments) == 1 or segments[1] == FOLDER) and method in ("GET", "HEAD"):
+            # Open to everybody: no browser sends a token when a page is opened, and what it shows is no secret.
+            call.route = "page"
+            return self._explored(path, segments[1:], request)
         if not self._is_local:
             call.access = self._admitted(method, segments[1:], headers.getall("Authorization", []))
-        if len(segments) == 1 or segments[1] == FOLDER:
-            if method not in ("GET", "HEAD"):
-                raise MethodNotAllowed(method, "GET, HEAD")
-            return (
-                self._explorer.page(path)
-                if len(segments) == 1
-                else self._explorer.file("/".join(segments[2:]), request)
-            )
+        if len(segments) == 1:
+            raise MethodNotAllowed(method, "GET, HEAD")
         route = self._router.find(segments[1:], call.params)
+        call.route = f"/api/{route.path}"
         if method == "OPTIONS":
             return web.Response(headers={**call.headers, "Allow": route.allowed})
         endpoint = route.endpoint(method)
@@ -166,6 +213,19 @@ class App:
         if segments[:depth] != self._base:
             raise NotFound("There is nothing at this path; the setting `base_path` says where awlog is")
         return segments[depth:] or [""]
+    def _explored(self, path: str, below: list[str], request: web.BaseRequest) -> web.Response:
+        return self._explorer.file("/".join(below[1:]), request) if below else self._explorer.page(path)
+
+    async def _watched(self, call: Call, name: str, endpoint: Endpoint) -> web.StreamResponse:
+        """`/metrics` and its like. Raises Unauthorized, Forbidden, MethodNotAllowed."""
+        request = call.request
+        call.route = f"/{name}"
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(request.method, "GET, HEAD, OPTIONS")
+        if endpoint.scope is not None and not self._is_local:
+            call.access = self._engine.admit(request.headers.getall("Authorization", [])).access
+        endpoint.check(call.access, None)
+        return await endpoint.handler(call)
 
     def _admitted(self, method: str, segments: list[str], authorization: list[str]) -> Access:
         """Who asks, before anything is said about the path. Raises Unauthorized, but for what is open to everybody."""
@@ -197,7 +257,8 @@ def _path_of(target: str) -> str:
 def _failed(call: Call, error: AwlogError) -> web.Response:
     if isinstance(error, BucketExists):
         return web.Response(status=304, headers=call.headers)
-    status, body = refusal(error)
+    call.counts.refuse(type(error).__name__)
+    status, body = refusal(error, call.request_id)
     response = call.json(body, status)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = error.allowed

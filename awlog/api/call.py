@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from awlog.api.configuration import ApiSettings
 from awlog.api.content_coding import COMPRESSED_FROM_BYTES, Encoder, coding_for
+from awlog.api.counts import EdgeCounts
 from awlog.api.in_progress import InProgress
 from awlog.api.proxies import peer_of
 from awlog.engine.byte_budget import ByteBudget
@@ -41,6 +42,20 @@ class BrokenOff(ConnectionError):
     """An answer cannot be finished; the connection is closed, so that nobody takes a part for the whole."""
 
 
+class Shared(NamedTuple):
+    """What all requests share. `bodies`: what their bodies may take together."""
+
+    engine: Engine
+    settings: ApiSettings
+    in_progress: InProgress
+    bodies: ByteBudget
+    counts: EdgeCounts
+
+
+# How a request is counted that led nowhere.
+UNKNOWN_ROUTE: Final = "none"
+
+
 class Call:
     """The request, who asks, the path's parameters, and what the answer's headers hold already."""
 
@@ -49,35 +64,29 @@ class Call:
         "_held_bytes",
         "_query",
         "access",
+        "counts",
         "engine",
         "headers",
         "in_progress",
         "params",
         "query_text",
         "request",
+        "request_id",
+        "route",
         "settings",
     )
 
-    def __init__(
-        self,
-        request: web.BaseRequest,
-        engine: Engine,
-        settings: ApiSettings,
-        query_text: str,
-        in_progress: InProgress,
-        bodies: ByteBudget,
-    ) -> None:
-        """`bodies`: what all bodies together may take. Call `let_go` when the request is answered."""
+    def __init__(self, request: web.BaseRequest, shared: Shared, query_text: str, request_id: str) -> None:
+        """Call `let_go` when the request is answered."""
         self.request = request
-        self.engine = engine
-        self.settings = settings
+        self.request_id = request_id
+        self.engine, self.settings, self.in_progress, self._bodies, self.counts = shared
         self.query_text = query_text
-        self.in_progress = in_progress
+        self.route = UNKNOWN_ROUTE
         self.access = FULL_ACCESS
         self.params: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self._query: dict[str, str] | None = None
-        self._bodies = bodies
         self._held_bytes = 0
 
     def let_go(self) -> None:
@@ -120,6 +129,7 @@ class Call:
         content = self.request.content
         if content.is_eof() and (length or 0) <= bytes_max:  # all of it came with the headers, or soon after
             whole = content.read_nowait(-1)
+            self.counts.body_bytes += len(whole)
             if len(whole) > bytes_max:
                 raise too_large(bytes_max, setting)
             return whole
@@ -150,6 +160,7 @@ class Call:
             while not content.at_eof():
                 async with asyncio.timeout(self.settings.limits.silence_s):
                     piece = await content.readany()
+                self.counts.body_bytes += len(piece)
                 yield piece
         except TimeoutError:
             raise silence(self.settings.limits.silence_s) from None

@@ -63,3 +63,4 @@ class ApiSettings(Struct, frozen=True):
     body_bytes_max: int = BODY_BYTES_MAX
     import_bytes_max: int = IMPORT_BYTES_MAX
     limits: EdgeLimits = EdgeLimits()
+    access_log: bool = False

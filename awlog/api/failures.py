@@ -59,11 +59,12 @@ def status_of(error: AwlogError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def refusal(error: AwlogError) -> tuple[int, bytes]:
+def refusal(error: AwlogError, request_id: str = "") -> tuple[int, bytes]:
     """Status and body of the answer that refuses. What is no fault of the caller is logged here."""
     status = status_of(error)
     if status >= 500:
-        _log.warning("a request was refused", status=status, type=type(error).__name__, error=str(error))
+        kind = type(error).__name__
+        _log.warning("a request was refused", status=status, type=kind, error=str(error), request_id=request_id)
     return status, body_of(error)
 
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from awlog.api.guard import Guard
 from awlog.api.heartbeat import span_of_pulsetime
+from awlog.api.request_ids import REQUEST_ID
 from awlog.engine.access import Admission
 from awlog.engine.clock import Clock
 from awlog.model.access import Scope
@@ -30,8 +31,8 @@ _LINE: Final = (
     rb"([A-Za-z0-9._~!$&'()*+,;=:@-]{1,1024})/(?:heartbeat\?pulsetime=(\d{1,15}(?:\.\d{0,15})?)|events) HTTP/1\.1"
 )
 _JSON: Final = re.compile(r'application/json(?:; ?charset="?utf-8"?)?', re.IGNORECASE)
-# With one of these a request is more than its headers and a body of known length.
-_NEVER_KNOWN: Final = ("Transfer-Encoding", "Content-Encoding", "Expect", "Upgrade", "Trailer", "TE")
+# With one of these a request is more than its headers and a body of known length, or its answer is another each time.
+_NEVER_KNOWN: Final = ("Transfer-Encoding", "Content-Encoding", "Expect", "Upgrade", "Trailer", "TE", REQUEST_ID)
 
 HEAD_BYTES_MAX: Final = 8 << 10
 """Request line and headers of a request in the lane: as long as any aiohttp takes by default."""

@@ -26,6 +26,7 @@ from awlog.api import (
     stream,
     tokens,
     transfer,
+    watching,
 )
 from awlog.api.call import Call
 from awlog.model.access import Access, Scope
@@ -135,6 +136,14 @@ ROUTES: Final = (
     Route("0/admin/backup", {"POST": Endpoint(care.back_up, ADMIN)}),
     Route("0/admin/compact", {"POST": Endpoint(care.compact, ADMIN)}),
 )  # fmt: skip
+
+
+# Outside `/api/`, by their one segment: who watches a server looks there. Described in the README.
+WATCHING: Final = {
+    "metrics": Endpoint(watching.metrics, READ),
+    "healthz": Endpoint(watching.health, None),
+    "readyz": Endpoint(watching.readiness, None),
+}
 
 
 def path_segments(path: str) -> list[str]:

@@ -42,6 +42,7 @@ class ServerConfig(Struct, frozen=True):
     port: int
     log_format: str
     log_level: str
+    access_log: bool
     webui: Path | None
     custom_static: dict[str, Path]
     cors_origins: tuple[str, ...]
@@ -367,6 +368,13 @@ def server_options(command: _F) -> _F:
             default="info",
             show_default=True,
             envvar="AWLOG_LOG_LEVEL",
+        ),
+        click.option(
+            "--access-log/--no-access-log",
+            default=False,
+            show_default=True,
+            envvar="AWLOG_ACCESS_LOG",
+            help="A program message for each request; there is no fast lane then.",
         ),
         click.option(
             "--webui",

@@ -20,10 +20,12 @@ from typing import Any, Final, NamedTuple
 import click
 import structlog
 from aiohttp import web
+from msgspec.structs import replace
 
 from awlog import __version__, telemetry
 from awlog.api.app import App
 from awlog.api.configuration import ApiSettings, EdgeLimits
+from awlog.api.counts import EdgeCounts
 from awlog.api.fast_lane import FastLane
 from awlog.api.guard import is_loopback
 from awlog.api.in_progress import InProgress
@@ -34,6 +36,7 @@ from awlog.cli.listeners import Listeners
 from awlog.cli.listening import BACKLOG, listen, listen_unix
 from awlog.cli.local_socket import listen_locally, stop_listening_locally
 from awlog.cli.options import ServerConfig, server_config, server_options
+from awlog.cli.service_manager import ServiceManager, handed_over_sockets
 from awlog.cli.tls import Encryption, encryption_of
 from awlog.engine.access import AccessRules
 from awlog.engine.backups import BackupPlan
@@ -80,7 +83,11 @@ def serve(**values: Any) -> None:
     tls = encryption_of(config)
     rules = AccessRules(_api_key(config), config.require_tokens, is_exposed(config))
     with DirectoryLock(config.data_dir) as lock:
-        sockets = listen(config)
+        sockets = handed_over_sockets()
+        if sockets:
+            config = replace(config, port=_port_of(sockets) or config.port)
+        else:
+            sockets = listen(config)
         local = listen_locally(config.data_dir)
         unix = None if config.unix_socket is None else listen_unix(config.unix_socket, int(config.unix_socket_mode, 8))
         identity = create_if_new(config.data_dir)
@@ -164,12 +171,13 @@ async def _serve(
     gc.freeze()
     in_progress = InProgress()
     settings = _api_settings(config, identity)
-    app = App(engine, settings, in_progress)
+    counts = EdgeCounts()
+    app = App(engine, settings, in_progress, counts=counts)
     server = _http_server(app, settings.limits)
-    local_server = _http_server(App(engine, settings, in_progress, is_local=True), settings.limits)
+    local_server = _http_server(App(engine, settings, in_progress, counts=counts, is_local=True), settings.limits)
     loop = asyncio.get_running_loop()
     blocks = None
-    if config.fast_lane:
+    if config.fast_lane and not config.access_log:
         blocks = HeaderBlocks(
             app.guard,
             engine,
@@ -179,6 +187,7 @@ async def _serve(
         )
         engine.on_access_changed(blocks.forget_all)
     lane = FastLane(engine, blocks, in_progress, server, settings.limits, base_path=config.base_path)
+    counts.lane = lane
     app.on_begun, app.on_ended, app.on_answered = (
         lane.begun_by_aiohttp,
         lane.ended_by_aiohttp,
@@ -209,12 +218,15 @@ async def _serve(
         _log.warning("other machines reach this server, and the setting `insecure` says that nothing has to protect it")
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
     _say_where(config)
+    manager = ServiceManager()
+    manager.ready(f"recording on port {config.port}")
     with suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), _READER_AFTER_S)
     if not stopping.is_set():
         await engine.start_reader()
         await stopping.wait()
-    _log.info("stopping")
+    manager.stopping()
+    _log.info("stopping", untold=telemetry.untold_count())
     deadline_s = loop.time() + _STOP_S
     lane.on_room = lambda: None
     listeners.close()
@@ -267,6 +279,7 @@ def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
         is_encrypted=config.tls_cert is not None,
         body_bytes_max=config.max_body_bytes,
         import_bytes_max=config.max_import_bytes,
+        access_log=config.access_log,
         limits=EdgeLimits(
             bodies_bytes=config.max_bodies_bytes,
             request_line_bytes=config.max_request_line_bytes,
@@ -280,6 +293,12 @@ def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
             form_header_bytes=config.max_form_header_bytes,
         ),
     )
+
+
+def _port_of(sockets: list[socket.socket]) -> int | None:
+    """The port that the first of them listens on, which web origins are compared with."""
+    address = sockets[0].getsockname()
+    return int(address[1]) if isinstance(address, tuple) else None
 
 
 def _say_where(config: ServerConfig) -> None:

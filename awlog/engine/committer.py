@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import structlog
 
+from awlog.engine.figures import Counts
 from awlog.log.write_set import WriteSet
 from awlog.model.errors import AwlogError, Busy, Unavailable
 from awlog.storage.writer import MapFull
@@ -66,6 +67,7 @@ class Committer:
         on_failed: Callable[[], None],
         on_map_full: Callable[[], Awaitable[None]],
         before_commit: Callable[[], None],
+        counts: Counts,
     ) -> None:
         self._commit = commit
         self._on_durable = on_durable
@@ -78,6 +80,7 @@ class Committer:
         self._begin_scheduled = False
         self._held = False
         self._settle_waiters: list[asyncio.Future[None]] = []
+        self.counts = counts
         self.commit_count = 0
         self.answered_count = 0
         self.commit_s: float | None = None  # how long the newest commit took
@@ -186,6 +189,7 @@ class Committer:
             self._loop.create_task(self._grow_and_retry(done))
             return
         if error is not None:
+            self.counts.failed_commits += 1
             _log.error("commit failed", error=str(error.__cause__ or error), refused=len(done.waiting))
             self._fail_all(error if isinstance(error, Busy) else Unavailable("The write could not be made durable."))
             return
@@ -195,6 +199,8 @@ class Committer:
         self._on_durable(done.writes, txn_id)
         self.commit_count += 1
         self.answered_count += len(done.waiting)
+        self.counts.commit_s.observe(self.commit_s or 0.0)
+        self.counts.batch_requests.observe(len(done.waiting))
         for reply, outcome in done.waiting:
             _give(reply, outcome)
 

@@ -24,6 +24,7 @@ from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.compaction import Compaction
 from awlog.engine.editor import Editor
 from awlog.engine.feed import Feed
+from awlog.engine.figures import Counts, EngineFigures, Readiness
 from awlog.engine.jobs import Jobs
 from awlog.engine.reader_process import DocumentRequest, Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
@@ -58,6 +59,7 @@ from awlog.model.commands import (
     NewEvent,
     NoteTokenUses,
     SealedBeforehand,
+    SendHeartbeat,
     SendHeartbeats,
     Taken,
 )
@@ -83,6 +85,8 @@ _log: Final = structlog.get_logger(part="engine")
 CACHE_BYTES: Final = 64 << 20
 # Events rendered in one turn of the loop: about 1.5 ms.
 _STEP_EVENTS: Final = 1024
+# With less room on its disk the server is not ready: a commit needs some, and so does the next one.
+_FREE_BYTES_MIN: Final = 16 << 20
 # Buckets whose status is told in one turn of the loop: 50 µs each when nothing is known of them.
 _STEP_BUCKETS: Final = 32
 # Segments whose size is asked for in one turn of the loop.
@@ -156,6 +160,11 @@ class Engine:
         self._snapshot_turns = asyncio.Semaphore(_SNAPSHOTS_MAX)
         self._import_turn = asyncio.Lock()
         self._statuses = Statuses()
+        self._counts = Counts()
+        self.readiness = Readiness()
+        """Other parts add checks of their own."""
+        self.readiness.add("store", lambda: None if self._broken is None else str(self._broken))
+        self.readiness.add("disk", self._why_disk_is_full)
         self._began_s = asyncio.get_running_loop().time()
         self._committed_us: Micros | None = None
         self._streamed_count = 0
@@ -170,6 +179,7 @@ class Engine:
             on_failed=self._start_over,
             on_map_full=self._grow,
             before_commit=self._grow_in_time,
+            counts=self._counts,
         )
         self._upkeep = Upkeep(self._seal_oldest)
         self.backups = Backups(environment.data_dir, backup_plan, clock)
@@ -227,6 +237,8 @@ class Engine:
         except AwlogError as refusal:
             self._committer.join(refusal, reply)
             return
+        if type(command) is SendHeartbeat:
+            self._counts.heartbeat(decision.facts)
         self._stage(decision, reply)
 
     async def insert(self, command: InsertEvents) -> Stored | Appended:
@@ -286,6 +298,8 @@ class Engine:
             if failure is not None:
                 return failure
             taken.add(more)
+        self._counts.merged += taken.merged
+        self._counts.inserted += taken.inserted
         self._streamed_count += taken.end - command.begin
         return taken
 
@@ -502,6 +516,33 @@ class Engine:
             file_bytes,
             free_bytes,
         )
+
+    async def figures(self) -> EngineFigures:
+        """For those who watch the server. O(buckets); gives way to others in between."""
+        event_count = 0
+        for at, bucket in enumerate(self._durable.buckets(), 1):
+            event_count += bucket.event_count()
+            if at % _STEP_BUCKETS == 0:
+                await asyncio.sleep(0)
+        file_bytes, free_bytes = room(self._environment.data_dir)
+        running, waiting = self._readers.query_counts()
+        return EngineFigures(
+            counts=self._counts,
+            bucket_count=len(self._durable.buckets()),
+            event_count=event_count,
+            snapshot_count=self._environment.reader_count,
+            reader_count=self._readers.process_count,
+            queries_running=running,
+            queries_waiting=waiting,
+            file_bytes=file_bytes,
+            free_bytes=free_bytes,
+        )
+
+    def _why_disk_is_full(self) -> str | None:
+        free_bytes = room(self._environment.data_dir)[1]
+        if free_bytes >= _FREE_BYTES_MIN:
+            return None
+        return f"There are {free_bytes} bytes left on the disk: writes may be refused. Reads go on."
 
     async def sizes_bytes(self) -> dict[str, int]:
         """By bucket id, the room that it takes on the disk. 2 µs a segment; gives way to others in between."""

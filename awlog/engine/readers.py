@@ -107,6 +107,7 @@ class Readers:
         self._turns = asyncio.Semaphore(limits.running_max)
         self._answers = ByteBudget(limits.memory_bytes_max)
         self._waiting_count = 0
+        self._running_count = 0
         self._stream_count = 0
         self._feed_turn = asyncio.Lock()
         self._document_turns = asyncio.Semaphore(_DOCUMENTS_MAX)
@@ -146,6 +147,7 @@ class Readers:
             await self._turns.acquire()
         finally:
             self._waiting_count -= 1
+        self._running_count += 1
         try:
             answer = await self._ask(ENCODER.encode(request))
             size_bytes = sum(map(len, answer.parts))
@@ -153,6 +155,7 @@ class Readers:
                 answer = replace(answer, held_bytes=await self._answers.take(size_bytes))
             return answer
         finally:
+            self._running_count -= 1
             self._turns.release()
 
     async def start_ahead(self) -> None:
@@ -174,6 +177,14 @@ class Readers:
         for reader in self._idle:
             if reader.returncode is None:
                 reader.kill()
+
+    @property
+    def process_count(self) -> int:
+        return len(self._all)
+
+    def query_counts(self) -> tuple[int, int]:
+        """How many run, and how many wait for their turn."""
+        return self._running_count, self._waiting_count
 
     def may_stream(self) -> bool:
         """Is there a process for one more long read? Whoever reads slowly keeps it, so there are few, beside those

@@ -24,8 +24,6 @@ def test_every_route_is_described(route: Route, method: str, endpoint: Endpoint)
     operation = operation_of(endpoint.handler)
     for part in route.path.split("/"):
         assert part[0] != "{" or part[1:-1] in PATH_PARAMETERS
-    if method in ("POST", "PUT") and operation.status == 200:
-        assert operation.bodies, "a route that writes takes a body"
     shown = msgspec.json.decode(openapi_json("1"))["paths"][f"/api/{route.path}"][method.lower()]
     assert str(operation.status) in shown["responses"]
     assert shown["summary"].endswith(".")

@@ -136,6 +136,13 @@ SETTINGS = [
         {"flag": "0.5", "environment": "60.0", "file": "2.5", "default": "30.0"},
     ),
     Setting(
+        "access_log",
+        ("--access-log",),
+        ("AWLOG_ACCESS_LOG", "true"),
+        "access_log = true",
+        {"flag": "True", "environment": "True", "file": "True", "default": "False"},
+    ),
+    Setting(
         "fast_lane",
         ("--no-fast-lane",),
         ("AWLOG_FAST_LANE", "false"),

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from awlog.engine.committer import Committer, into_future
+from awlog.engine.figures import Counts
 from awlog.log.decision import Stored
 from awlog.log.write_set import SettingRow, WriteSet
 from awlog.model.commands import DeleteEvent
@@ -209,6 +210,7 @@ async def test_a_batch_that_found_the_map_full_is_committed_again_before_any_lat
         on_failed=lambda: None,
         on_map_full=grow,
         before_commit=lambda: None,
+        counts=Counts(),
     )
     committer.writes.settings["first"] = SettingRow(b"1", Change(1))
     first, second = asyncio.Future[str](), asyncio.Future[str]()

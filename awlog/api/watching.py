@@ -1,0 +1,46 @@
+"""`/metrics`, `/healthz` and `/readyz`: for those who watch the server. Outside `/api/`, where such tools look."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+from msgspec import Struct
+
+from awlog.api.call import Call
+from awlog.api.counts import EdgeCounts
+from awlog.api.wire import encode
+from awlog.engine.figures import EngineFigures
+
+_TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def metrics(call: Call) -> web.StreamResponse:
+    """What Prometheus takes: counters since the start, and gauges of this moment."""
+    figures = await call.engine.figures()
+    text = await asyncio.to_thread(_rendered, figures, call.counts)
+    return web.Response(body=text, headers={"Content-Type": _TEXT_TYPE, "Cache-Control": "no-store"})
+
+
+def _rendered(figures: EngineFigures, edge: EdgeCounts) -> bytes:
+    from awlog.api.exposition import exposition  # only now: not every start needs it
+
+    return exposition(figures, edge)
+
+
+class _Readiness(Struct):
+    ready: bool
+    checks: dict[str, str]
+
+
+async def health(call: Call) -> web.StreamResponse:
+    """Is the server alive? Its loop is, if this is answered."""
+    return call.json(b'{"alive":true}')
+
+
+async def readiness(call: Call) -> web.StreamResponse:
+    """Can it do its work? 503 if not, with the reasons."""
+    reasons = call.engine.readiness.reasons()
+    body = _Readiness(not any(reasons.values()), {name: reason or "ok" for name, reason in reasons.items()})
+    return call.json(encode(body), 200 if body.ready else 503)

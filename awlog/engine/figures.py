@@ -1,0 +1,86 @@
+"""What the server counts: whole numbers that are added to where something happens, and are looked at when somebody asks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from awlog.model.facts import EventAppended, Fact, TailExtended
+
+# Seconds of a commit: a sync takes 0.1 ms on a good disk, and a second on one that is in trouble.
+_COMMIT_BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_BATCH_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+class Histogram:
+    """How many values were at most each of `bounds`, how many beyond, and their sum. `observe` takes 0.3 µs."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Counts:
+    """Since the start of the server. Loop only."""
+
+    __slots__ = ("batch_requests", "commit_s", "failed_commits", "inserted", "merged", "unchanged")
+
+    def __init__(self) -> None:
+        self.merged = 0
+        self.inserted = 0
+        self.unchanged = 0
+        self.failed_commits = 0
+        self.commit_s = Histogram(_COMMIT_BOUNDS_S)
+        self.batch_requests = Histogram(_BATCH_BOUNDS)
+
+    def heartbeat(self, facts: list[Fact]) -> None:
+        """What became of one. 0.06 µs."""
+        if not facts:
+            self.unchanged += 1
+        elif type(facts[0]) is TailExtended:
+            self.merged += 1
+        elif type(facts[0]) is EventAppended:
+            self.inserted += 1
+
+
+class EngineFigures(Struct, frozen=True):
+    """One look at everything that can be counted. Numbers only: no bucket is named."""
+
+    counts: Counts
+    bucket_count: int
+    event_count: int
+    snapshot_count: int
+    reader_count: int
+    queries_running: int
+    queries_waiting: int
+    file_bytes: int
+    free_bytes: int
+
+
+Check = Callable[[], str | None]
+
+
+class Readiness:
+    """Why the server may not be able to do its work: checks by name, each of which gives a reason or None."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+
+    def add(self, name: str, check: Check) -> None:
+        """`check` is asked on the loop, and answers at once; its reason holds no recorded data."""
+        assert name not in self._checks, "each check has a name of its own"
+        self._checks[name] = check
+
+    def reasons(self) -> dict[str, str | None]:
+        """By name; all of them None if it is ready."""
+        return {name: check() for name, check in self._checks.items()}
