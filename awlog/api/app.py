@@ -213,6 +213,7 @@ class App:
         if segments[:depth] != self._base:
             raise NotFound("There is nothing at this path; the setting `base_path` says where awlog is")
         return segments[depth:] or [""]
+
     def _explored(self, path: str, below: list[str], request: web.BaseRequest) -> web.Response:
         return self._explorer.file("/".join(below[1:]), request) if below else self._explorer.page(path)
 

@@ -95,7 +95,13 @@ async def delete_events(call: Call) -> web.StreamResponse:
     return await _erase(call, "delete", edit, [number], dry_run=body.dry_run)
 
 
-@described(Operation(ErasedBody, bodies=(Body(ForgetBody, {"minutes": 10, "dry_run": True}),), others=_IN_A_JOB))
+@described(
+    Operation(
+        ErasedBody,
+        bodies=(Body(ForgetBody, {"minutes": 10, "dry_run": True}),),
+        others={**_IN_A_JOB, 404: "There is no bucket of this name"},
+    )
+)
 async def forget(call: Call) -> web.StreamResponse:
     """Erases the last so many minutes, and what lies in the future, in one bucket or in all; `dry_run` only counts."""
     body = wire.decode(_FORGET, await call.json_body())

@@ -38,6 +38,8 @@ def test_every_example_works_and_is_answered_as_described(desk: Server) -> None:
     token = {"Authorization": f"Bearer {made[0]['secret']}"}
     made.append(desk.request("POST", "/api/0/tokens", {"scopes": ["read"]}, headers=token).json())
     known = {"token_id": made[1]["token"]["id"]}  # no document can know it
+    rule = {"enabled": True, "pattern": "^secret$", "action": "drop", "field": "title"}
+    assert desk.request("POST", "/api/0/settings/privacy_filters", [rule], headers=token).status == 200
     sent = []
     for path, method, operation in in_order(document):
         bodies = list(operation.get("requestBody", {}).get("content", {}).items()) or [(None, {})]
@@ -120,7 +122,7 @@ def test_schemathesis_finds_no_contradiction(tmp_path: Path) -> None:
     """It asks every route in good and bad ways of its own, the same in every run: no 5xx, no status, type or body that the
     document does not know, nothing bad accepted. More cases for each route: AWLOG_SCHEMATHESIS_EXAMPLES=1000.
     """
-    count = os.environ.get("AWLOG_SCHEMATHESIS_EXAMPLES", "15")
+    count = os.environ.get("AWLOG_SCHEMATHESIS_EXAMPLES", "8")
     with Server(tmp_path / "data") as server:
         url = f"{server.url}/api/0/openapi.json"
         words = [_SCHEMATHESIS, "--config-file", _CONFIG, "run", url, "--phases", "coverage,fuzzing", "-n", count]
