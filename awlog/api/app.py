@@ -88,10 +88,10 @@ class App:
         self.on_begun(request)
         began_s = time.monotonic()
         call, target = self._read(request)
-        status = 0
         try:
             response = await self._respond(call, target)
-            status = response.status
+            # Before the end of the answer leaves: who has it finds it counted.
+            self._note(call, response.status, time.monotonic() - began_s)
             if REQUEST_ID in call.headers and not response.prepared:
                 response.headers[REQUEST_ID] = call.request_id
             if self._in_progress.stopping and not response.prepared:
@@ -106,7 +106,6 @@ class App:
             return response
         finally:
             call.let_go()
-            self._note(call, status, time.monotonic() - began_s)
             self.on_ended(request)
             self._in_progress.end()
 

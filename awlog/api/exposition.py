@@ -64,6 +64,7 @@ class _Collected(Collector):
             "awlog_events": ("Events in all buckets", engine.event_count),
             "awlog_snapshots": ("Open read transactions of the server", engine.snapshot_count),
             "awlog_reader_processes": ("Processes that run queries and long reads", engine.reader_count),
+            "awlog_feed_followers": ("Followers of the change feed", engine.follower_count),
             "awlog_queries_running": ("Queries that run", engine.queries_running),
             "awlog_queries_waiting": ("Queries that wait for their turn", engine.queries_waiting),
             "awlog_store_bytes": ("Length of the store's file", engine.file_bytes),

@@ -532,6 +532,7 @@ class Engine:
             event_count=event_count,
             snapshot_count=self._environment.reader_count,
             reader_count=self._readers.process_count,
+            follower_count=self.feed.follower_count,
             queries_running=running,
             queries_waiting=waiting,
             file_bytes=file_bytes,

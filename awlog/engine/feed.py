@@ -90,6 +90,10 @@ class Feed:
         self._closed = False
 
     @property
+    def follower_count(self) -> int:
+        return self._follower_count
+
+    @property
     def head(self) -> Change:
         """The newest durable change; 0 if there is none."""
         return self._head

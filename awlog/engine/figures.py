@@ -61,6 +61,7 @@ class EngineFigures(Struct, frozen=True):
     event_count: int
     snapshot_count: int
     reader_count: int
+    follower_count: int
     queries_running: int
     queries_waiting: int
     file_bytes: int
