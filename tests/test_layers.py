@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"msgspec", "model", "log", "lmdb", *TELEMETRY},
     "formats": {"msgspec", "model", "log", "query", "numpy", "pyarrow"},
     "engine": {"msgspec", "model", "log", "query", "formats", "storage", *TELEMETRY},
-    "sources": {"msgspec", "model", "platformdirs"},
+    "sources": {"msgspec", "model", "log", "numpy", "platformdirs"},
     "moving_in": {"msgspec", "model", "log", "storage", "engine", "sources", "numpy"},
     "api": {"msgspec", "model", "engine", "aiohttp", "prometheus_client", "zstandard", *TELEMETRY},
     "client": {"msgspec", "model", "aiohttp", "pyarrow"},

@@ -51,9 +51,10 @@ class OwnStore:
 
     def __init__(self, environment: Environment) -> None:
         """Raises DataDamaged."""
-        self._runner = asyncio.Runner()
+        # No asyncio.Runner: its `run` shows the result as text, all of it, only to look at a signal's handler.
+        self._loop = asyncio.new_event_loop()
         self._view = LiveView(environment, _CACHE_BYTES)
-        self._engine = self._runner.run(self._open(environment))
+        self._engine = self._loop.run_until_complete(self._open(environment))
 
     @staticmethod
     async def _open(environment: Environment) -> Engine:
@@ -65,20 +66,20 @@ class OwnStore:
             bucket.id, bucket.type, bucket.client, bucket.hostname, created_us, bucket.name, bucket.data
         )
         try:
-            self._runner.run(self._submit(create))
+            self._loop.run_until_complete(self._submit(create))
         except BucketExists:
             return False
         return True
 
     def insert(self, bucket_id: str, events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
-        stored = self._runner.run(self._engine.insert(InsertEvents(bucket_id, events)))
+        stored = self._loop.run_until_complete(self._engine.insert(InsertEvents(bucket_id, events)))
         return [(stored.first_seq, stored.last_seq)]
 
     def settings(self) -> dict[str, bytes]:
         return self._engine.settings()
 
     def set_setting(self, key: str, value: bytes) -> None:
-        self._runner.run(self._submit(ChangeSetting(key, value)))
+        self._loop.run_until_complete(self._submit(ChangeSetting(key, value)))
 
     async def _submit(self, command: CreateBucket | ChangeSetting) -> None:
         await self._engine.submit(command)
@@ -94,8 +95,8 @@ class OwnStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._runner.run(self._engine.close())
-        self._runner.close()
+        self._loop.run_until_complete(self._engine.close())
+        self._loop.close()
 
 
 class Rehearsal:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -61,6 +61,21 @@ class Step(Struct):
     read: int
     orphan_count: int = 0
 
+    def add(self, keys: Sequence[Any], events: list[NewEvent], ids: dict[Any, str], negative: Sequence[bool]) -> None:
+        """Events of many buckets, each with the key of its own; `negative`: it had a duration below zero."""
+        of_keys: dict[Any, list[NewEvent]] = {key: [] for key in set(keys)}
+        for key, event in zip(keys, events, strict=True):
+            of_keys[key].append(event)
+        for key, of_key in of_keys.items():
+            if key in ids:
+                self.found.setdefault(ids[key], Found()).events += of_key
+            else:
+                self.orphan_count += len(of_key)
+        if any(negative):
+            for key, is_negative in zip(keys, negative, strict=True):
+                if is_negative and key in ids:
+                    self.found[ids[key]].negative_count += 1
+
 
 class Source(Protocol):
     """Read-only, bounded memory; the order of a bucket's events is the same each time.
@@ -96,6 +111,11 @@ class PayloadTexts:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Payload] = {}
+
+    def payloads(self, texts: Sequence[bytes]) -> list[Payload]:
+        """As `payload`, of many."""
+        known = self._known
+        return [known.get(text) or self.payload(text) for text in texts]
 
     def payload(self, text: bytes) -> Payload:
         """0.1 µs for a text that was met lately, else some µs. Raises BadRequest; half surrogate pairs become U+FFFD."""
