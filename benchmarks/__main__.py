@@ -32,6 +32,7 @@ from benchmarks import (
     report,
     stream,
     table,
+    transfer,
 )
 from benchmarks.document import Document, Group
 from benchmarks.peer_environment import python_of_peer
@@ -50,6 +51,7 @@ WORKLOADS: Final = (
     "read",
     "query",
     "isolation",
+    "transfer",
 )
 _WITH_PEER: Final = frozenset({"heartbeat", "open loop", "insert", "documents", "query", "read"})
 _EPILOG: Final = """\
@@ -236,6 +238,7 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         read=None,
         query=None,
         isolation=None,
+        transfer=None,
     )
     if "heartbeat" in names:
         beside = [*contestants, Floor(scratch)]
@@ -265,6 +268,8 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
             )
         if store is not None and "growth" in names:
             result["growth"] = document.timed(groups, "growth", scratch, lambda: growth.measure(awlog, store, settings))
+    if "transfer" in names:
+        result["transfer"] = document.timed(groups, "transfer", scratch, lambda: transfer.measure(settings))
     if not {"read", "query", "isolation"}.isdisjoint(names):
         _run_queries(result, names, awlog, contestants, settings)
     return result

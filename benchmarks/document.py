@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypedDict, TypeVar, cast
+from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
 
 from benchmarks import weather
 from benchmarks.footprint import Footprint
@@ -20,6 +20,7 @@ from benchmarks.query import Query
 from benchmarks.read import Case as ReadCase
 from benchmarks.servers import CannotMeasure
 from benchmarks.stream import Case as StreamCase
+from benchmarks.transfer import Case as TransferCase
 from benchmarks.weather import Weather
 
 FORMAT: Final = 5
@@ -52,6 +53,7 @@ class Document(TypedDict):
     read: list[ReadCase] | None
     query: Query | None
     isolation: Isolation | None
+    transfer: NotRequired[list[TransferCase] | None]
 
 
 def timed(groups: dict[str, Group], name: str, folder: Path, work: Callable[[], T]) -> T | None:

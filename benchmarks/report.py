@@ -23,6 +23,7 @@ _TITLES: Final = {
     "footprint": "Footprint: disk, start, memory",
     "read": "Reads of a year's bucket",
     "query": "Queries: the web UI's activity view",
+    "transfer": "Moving in and out",
     "isolation": "Isolation: heartbeats while queries run without pause",
 }
 _TEXTS: Final = {
@@ -40,6 +41,8 @@ _TEXTS: Final = {
     "read": "Each request asks for another place of the year. Long ranges come from a reader process.",
     "query": "Window and afk buckets, 50 rules. *first*: on a server just started; *new*: a range never asked, titles "
     "met before; *again*: the same once more, nothing written meanwhile.",
+    "transfer": "Each line is one run of `awlog import` or `awlog export`, from the start of its process to its end; an "
+    "import ends when all of it was read back from the store and compared.",
     "isolation": "The ratio of the 99th percentiles is what watchers feel of analysts.",
 }
 _PLOTS: Final = frozenset({"heartbeat", "open loop", "stream", "growth", "read", "query", "isolation"})

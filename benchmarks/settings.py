@@ -29,6 +29,7 @@ class Settings:
     arrivals_per_s: tuple[int, ...]  # of the open loop
     stream_heartbeats: int  # of one round on one connection
     bucket_events: int  # of the large bucket in growth and footprint
+    transfer_events: int  # moved in and out
     reads: int  # timed answers for each latency of footprint
     document_events: int  # in one import, and in its export
     starts: int
@@ -54,6 +55,7 @@ FULL: Final = Settings(
     arrivals_per_s=(50, 100, 200, 500, 1_000, 2_000, 5_000),
     stream_heartbeats=200_000,
     bucket_events=10_000_000,
+    transfer_events=1_000_000,
     reads=500,
     document_events=50_000,
     starts=5,
@@ -72,6 +74,7 @@ QUICK: Final = Settings(
     arrivals_per_s=(100, 1_000),
     stream_heartbeats=20_000,
     bucket_events=100_000,
+    transfer_events=50_000,
     reads=100,
     document_events=5_000,
     starts=3,

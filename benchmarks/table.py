@@ -20,6 +20,7 @@ from benchmarks.query import METRICS, Query
 from benchmarks.read import Case as ReadCase
 from benchmarks.slices import Summary
 from benchmarks.stream import Case as StreamCase
+from benchmarks.transfer import Case as TransferCase
 
 _HEARTBEAT_COLUMNS: Final = (
     "connections",
@@ -89,12 +90,28 @@ def _block(document: Document, name: str, group: Group) -> Iterator[str]:
         yield from _growth(document["growth"])
     elif name == "footprint" and document["footprint"]:
         yield from _footprint(document["footprint"])
+    elif name == "transfer" and document.get("transfer"):
+        yield from _transfer(document.get("transfer") or [])
     elif name == "read" and document["read"]:
         yield from _read(document["read"])
     elif name == "query" and document["query"]:
         yield from _query(document["query"])
     elif name == "isolation" and document["isolation"]:
         yield from _isolation(document["isolation"])
+
+
+def _transfer(cases: list[TransferCase]) -> Iterator[str]:
+    rows = [
+        (
+            case["name"],
+            f"{case['events'] / case['seconds']:,.0f}",
+            f"{case['cpu_s'] / case['events'] * 1e6:.1f}",
+            f"{case['peak_mib']:.0f}",
+            f"{case['written_bytes'] / case['events']:.1f}" if case["written_bytes"] else "",
+        )
+        for case in cases
+    ]
+    yield from _columns([("", "events/s", "CPU µs each", "peak MiB", "bytes each"), *rows])
 
 
 def _heartbeat(cases: list[Case]) -> Iterator[str]:
