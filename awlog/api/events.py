@@ -155,10 +155,10 @@ async def insert_events(call: Call) -> web.StreamResponse:
     """Stores one event or a list of them, all or none; an id of this bucket replaces that event."""
     raw = await call.json_body()
     if len(raw) < LARGE_BODY_BYTES:
-        single, events = _decode(raw, _payloads)
+        single, events, replaces = _decode(raw, _payloads)
     else:
-        single, events = await asyncio.to_thread(_decode, raw, wire.PayloadCache())
-    if _replaces(events):
+        single, events, replaces = await asyncio.to_thread(_decode, raw, wire.PayloadCache())
+    if replaces:
         _check_may_replace(call)
     command = InsertEvents(call.params["bucket_id"], events)
     if single:
@@ -170,14 +170,10 @@ def read_insertion(body: bytes, bucket_id: str) -> tuple[InsertEvents, bool]:
     """The command that a request in the fast lane means, and whether it is one event and no list. Raises BadRequest;
     Forbidden if an event has an id, because whoever may append may not always replace.
     """
-    single, events = _decode(body, _payloads)
-    if _replaces(events):
+    single, events, replaces = _decode(body, _payloads)
+    if replaces:
         raise Forbidden("Replacing takes another right: look at the token")
     return InsertEvents(bucket_id, events), single
-
-
-def _replaces(events: list[NewEvent]) -> bool:
-    return any(event.wire_id is not None for event in events)
 
 
 def _check_may_replace(call: Call) -> None:
@@ -188,12 +184,12 @@ def _check_may_replace(call: Call) -> None:
         raise Forbidden(f"{refusal}: an event with an `id` replaces a stored one; send new ones without") from None
 
 
-def _decode(raw: bytes, payloads: wire.PayloadCache) -> tuple[bool, list[NewEvent]]:
-    """Was it one event, and the events."""
+def _decode(raw: bytes, payloads: wire.PayloadCache) -> tuple[bool, list[NewEvent], bool]:
+    """Was it one event, the events, and may some of them replace stored ones?"""
     body = wire.decode_events(raw)
-    if isinstance(body, list):
-        return False, wire.new_events(body, "events", payloads)
-    return True, [wire.new_event(body, payloads)]
+    is_list = isinstance(body, list)
+    events = wire.new_events(body, "events", payloads) if isinstance(body, list) else [wire.new_event(body, payloads)]
+    return not is_list, events, any(event.wire_id is not None for event in events)
 
 
 def range_end(call: Call, *names: str) -> Micros:

@@ -41,4 +41,6 @@ def shown(stored: Stored | Appended) -> bytes:
     else:
         columns = columns_of(stored.events)
     steps = (columns.take(slice(at, at + _STEP_EVENTS)) for at in range(0, len(columns), _STEP_EVENTS))
-    return b"[%b]" % b",".join([render_events(step, number) for step in steps])
+    pieces = [b"[", *(b"%b," % render_events(step, number) for step in steps)]
+    pieces[-1] = pieces[-1][:-1]
+    return b"".join([*pieces, b"]"])

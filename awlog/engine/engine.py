@@ -42,7 +42,7 @@ from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeats
 from awlog.log.history import count_events, events_newest_first, fingerprint, first_page, page_newest_first
 from awlog.log.retention import SETTING as RETENTION_SETTING
-from awlog.log.sealing import records_to_seal, seal, seal_new
+from awlog.log.sealing import records_to_seal, seal, seal_new, sealed_if_new
 from awlog.log.segment import decode_segment
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import BucketState, LoadSegment, State
@@ -246,8 +246,8 @@ class Engine:
         text = self._filters_text()
         if text is not None and len(command.events) > _FILTERED_HERE_MAX:
             command = await asyncio.to_thread(lambda: filtered_insert(filters_of(text), command))
-        if len(command.events) >= BULK_EVENTS and all(event.wire_id is None for event in command.events):
-            command = replace(command, sealed=await asyncio.to_thread(seal_new, command.events))
+        if len(command.events) >= BULK_EVENTS:
+            command = replace(command, sealed=await asyncio.to_thread(sealed_if_new, command.events))
         stored: Stored | Appended = await self.submit(command)
         return stored
 

@@ -16,6 +16,9 @@ from awlog.model.times import Micros
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Converted at a time, 0.3 ms: a thread lets nobody else work meanwhile.
+_STEP_EVENTS: Final = 8192
+
 NO_CHANGES: Final[NDArray[np.int64]] = np.empty(0, np.int64)
 
 
@@ -122,16 +125,18 @@ def columns_of(events: Sequence[Event]) -> Columns:
 
 def columns_of_new(events: Sequence[NewEvent], first_seq: Seq) -> Columns:
     """New events as columns in the same order, with seqs from `first_seq` and changes from 1 on. About 0.1 µs each."""
+    count = len(events)
     codes: dict[Payload, int] = {}
-    code = [codes.setdefault(event.payload, len(codes)) for event in events]
-    return Columns(
-        np.arange(first_seq, first_seq + len(events), dtype=np.int64),
-        np.array([event.start_us for event in events], np.int64),
-        np.array([event.duration_us for event in events], np.int64),
-        np.array(code, np.uint32),
-        list(codes),
-        np.arange(1, len(events) + 1, dtype=np.int64),
-    )
+    start_us, duration_us = np.empty(count, np.int64), np.empty(count, np.int64)
+    code = np.empty(count, np.uint32)
+    for at in range(0, count, _STEP_EVENTS):
+        step = events[at : at + _STEP_EVENTS]
+        rows = slice(at, at + len(step))
+        start_us[rows] = [event.start_us for event in step]
+        duration_us[rows] = [event.duration_us for event in step]
+        code[rows] = [codes.setdefault(event.payload, len(codes)) for event in step]
+    seq = np.arange(first_seq, first_seq + count, dtype=np.int64)
+    return Columns(seq, start_us, duration_us, code, list(codes), np.arange(1, count + 1, dtype=np.int64))
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

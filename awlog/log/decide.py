@@ -134,7 +134,7 @@ def check_setting(key: str, value: bytes) -> None:
 
 def _insert(bucket: BucketState, command: InsertEvents, load: LoadSegment) -> Decision:
     """Replaces the events whose ids are of this bucket, appends the others. Of two with one id the later counts."""
-    if all(event.wire_id is None for event in command.events):
+    if command.sealed is not None or all(event.wire_id is None for event in command.events):
         return _append(bucket.number, bucket.next_seq, command.events, command.sealed)
     named = {seq_in_bucket(bucket.number, sent.wire_id) for sent in command.events if sent.wire_id is not None}
     stored_seqs = bucket.stored_of({seq for seq in named if seq is not None}, load)

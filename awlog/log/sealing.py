@@ -10,7 +10,7 @@ from awlog.log.columns import Columns, columns_of, columns_of_new
 from awlog.log.head import Head
 from awlog.log.segment import SEAL_ABOVE_EVENTS, SEGMENT_EVENTS, ZSTD_LEVEL, ZSTD_LEVEL_SOON, encode_segment
 from awlog.log.segment_index import entry_of
-from awlog.model.commands import NewEvent
+from awlog.model.commands import NewEvent, SealedBeforehand
 from awlog.model.event import Event, Seq
 from awlog.model.facts import SealedRun
 
@@ -40,7 +40,7 @@ def _run(columns: Columns, level: int) -> SealedRun:
     )
 
 
-def seal_new(events: Sequence[NewEvent]) -> tuple[list[Event], list[SealedRun]]:
+def seal_new(events: Sequence[NewEvent]) -> SealedBeforehand:
     """New events -> (records, runs) with seqs from 1 on, to be moved to the bucket's next seq by `moved`; so are their
     changes, which `apply` moves.
 
@@ -55,6 +55,11 @@ def seal_new(events: Sequence[NewEvent]) -> tuple[list[Event], list[SealedRun]]:
         return [*columns.take(others).events(), columns.event(youngest)], []
     parts = (columns.take(rows).compacted() for rows in np.array_split(others, run_count))
     return [columns.event(youngest)], [_run(part, ZSTD_LEVEL_SOON) for part in parts]
+
+
+def sealed_if_new(events: Sequence[NewEvent]) -> SealedBeforehand | None:
+    """As `seal_new`; None if some may replace stored events: then nobody knows what is new."""
+    return None if any(event.wire_id is not None for event in events) else seal_new(events)
 
 
 def moved(records: list[Event], runs: list[SealedRun], next_seq: Seq) -> tuple[list[Event], list[SealedRun]]:
