@@ -86,5 +86,4 @@ function fill(dialog, bucketId, event, done) {
       trouble,
       h("div", { class: "actions" }, remover, confirm, h("span", { class: "spring" }),
         h("button", { type: "button", onclick: () => dialog.close() }, "Close"), h("button", { class: "primary" }, "Save"))));
-  data.scrollTop = 0;
 }

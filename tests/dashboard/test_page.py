@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from axe_core_python.base import AXE_FILE_PATH
+from selenium.webdriver import ActionChains, Keys
 
 from tests.contract.wire import exchange
 from tests.dashboard.browser import Browser
@@ -49,6 +50,37 @@ def test_nothing_serious_stands_in_anybodys_way(browser: Browser, view: str, scr
 def test_it_works_wherever_it_is(browser: Browser, path: str) -> None:
     browser.driver.get(browser.origin + path)
     browser.find("[data-bucket]")
+
+
+def test_every_view_is_reached_and_used_with_the_keyboard_alone(browser: Browser) -> None:
+    """From the top of the page: skip to the content, or go on to the views; each has something of its own to go on to."""
+    browser.open("now")
+    browser.find("[data-bucket]")
+    press(browser, Keys.TAB)
+    assert browser.run("return document.activeElement.textContent") == "Skip to content"
+    press(browser, Keys.ENTER)
+    press(browser, Keys.TAB)
+    assert browser.run("return document.activeElement.closest('main') !== null")
+    for view in VIEWS:
+        browser.open("now")
+        browser.find("[data-bucket]")
+        for _ in range(12):
+            press(browser, Keys.TAB)
+            if browser.run("return document.activeElement.hash") == f"#/{view}":
+                break
+        press(browser, Keys.ENTER)
+        browser.until(lambda view=view: browser.all(f"nav a[aria-current][href='#/{view}']"), view)  # type: ignore[misc]
+        browser.find(f".view-{view} :is(button, a)")
+        for _ in range(12):
+            press(browser, Keys.TAB)
+            if browser.run("return document.activeElement.closest('main') !== null"):
+                break
+        assert browser.run("return document.activeElement.closest('main') !== null"), view
+        assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") != "none", view
+
+
+def press(browser: Browser, key: str) -> None:
+    ActionChains(browser.driver).send_keys(key).perform()
 
 
 def test_its_files_come_compressed_or_not_and_only_once(server: Server) -> None:

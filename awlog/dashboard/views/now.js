@@ -107,7 +107,7 @@ function makeTiles() {
       const { commits } = status;
       setText(durable.value, commits.at === null ? "all" : `${span((nowMs - Date.parse(commits.at)) / 1000)} ago`);
       durable.node.dataset.state = commits.is_writable ? "good" : "bad";
-      setText(durable.note, !commits.is_writable ? "the disk refuses writes" : commits.at === null ? "nothing written since the start" : `last sync took ${(commits.seconds * 1000).toFixed(1)} ms; ${count(commits.count)} in all`);
+      setText(durable.note, !commits.is_writable ? "the disk refuses writes" : commits.at === null ? "nothing written since the start" : `synced in ${(commits.seconds * 1000).toFixed(1)} ms; ${count(commits.count)} in all`);
       setText(events.value, count(status.events));
       setText(events.note, `in ${plural(status.buckets.length, "bucket")}`);
       setText(disk.value, bytes(status.disk.file_bytes));

@@ -86,7 +86,8 @@ class Timeline {
       if (error.name !== "AbortError") replace(this.list, h("li", { class: "error" }, error.message));
       return;
     }
-    this.moved();
+    this.draw();
+    this.settled();
   }
 
   setBuckets(buckets) {
@@ -107,11 +108,14 @@ class Timeline {
     });
     replace(this.list, this.rows.map((row) => row.node));
     const watching = new IntersectionObserver((entries) => {
+      const appeared = [];
       for (const entry of entries) {
         const row = this.rows.find((each) => each.node === entry.target);
-        if (row !== undefined) row.visible = entry.isIntersecting;
+        if (row === undefined) continue;
+        if (entry.isIntersecting && !row.visible) appeared.push(row);
+        row.visible = entry.isIntersecting;
       }
-      this.moved();
+      if (appeared.length) this.moved();
     }, { rootMargin: "100px" });
     for (const row of this.rows) watching.observe(row.node);
     this.cleanups.push(() => watching.disconnect());
@@ -498,7 +502,11 @@ class Timeline {
       event.preventDefault();
       KEYS[event.key]();
     });
-    const resized = new ResizeObserver(() => this.moved());
+    let width = 0;
+    const resized = new ResizeObserver(() => {
+      if (width !== 0 && width !== this.tracks.clientWidth) this.moved();
+      width = this.tracks.clientWidth;
+    });
     resized.observe(this.tracks);
     this.cleanups.push(() => resized.disconnect(), onScheme(() => this.draw()));
   }
