@@ -251,6 +251,18 @@ class Call:
             async with asyncio.timeout(self.settings.limits.unread_s):
                 await response.write(piece)
 
+    async def json_in_pieces(self, body: bytes) -> web.StreamResponse:
+        """As `json`, for an answer that may be long: written in pieces, so that nobody waits for a copy of it."""
+        if len(body) <= _WHOLE_BYTES_MAX:
+            return self.json(body)
+        response = web.StreamResponse(headers=self.headers)
+        response.content_type, response.content_length = JSON_TYPE, len(body)
+        await response.prepare(self.request)
+        for at in range(0, len(body), _WRITTEN_BYTES):
+            await self._write(response, None, body[at : at + _WRITTEN_BYTES])
+        await response.write_eof()
+        return response
+
     async def long_json(self, body: bytes) -> web.Response:
         """As `json`, for an answer that may be long: compressed if the client takes that."""
         return await self._whole(body, {**self.headers, "Vary": self.vary})

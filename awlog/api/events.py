@@ -163,7 +163,7 @@ async def insert_events(call: Call) -> web.StreamResponse:
     command = InsertEvents(call.params["bucket_id"], events)
     if single:
         return call.json(call.engine.render(await call.engine.submit(command)))
-    return call.json(await call.engine.shown(await call.engine.insert(command)))
+    return await call.json_in_pieces(await call.engine.shown(await call.engine.insert(command)))
 
 
 def read_insertion(body: bytes, bucket_id: str) -> tuple[InsertEvents, bool]:
