@@ -17,6 +17,7 @@ from awlog.cli.openapi import openapi
 from awlog.cli.paths import paths
 from awlog.cli.privacy import privacy
 from awlog.cli.query import query
+from awlog.cli.repair import repair
 from awlog.cli.restore import restore
 from awlog.cli.retention import retention
 from awlog.cli.serve import serve
@@ -62,6 +63,7 @@ _COMMANDS = (
     backup,
     restore,
     compact,
+    repair,
     export,
     privacy,
     forget,

@@ -42,10 +42,11 @@ from awlog.engine.access import AccessRules
 from awlog.engine.backups import BackupPlan
 from awlog.engine.engine import Engine
 from awlog.engine.readers import QueryLimits
-from awlog.model.errors import CannotStart, DataDamaged
+from awlog.model.errors import CannotStart, DataDamaged, FormatTooNew
 from awlog.model.payload import limit_nesting
 from awlog.storage.check import check
 from awlog.storage.copying import remove_abandoned
+from awlog.storage.damaged import DamagedEnvironment
 from awlog.storage.environment import DATA_FILE, Environment, create_if_new, prepare_directory
 from awlog.storage.identity import Identity
 from awlog.storage.lock import DirectoryLock
@@ -93,8 +94,7 @@ def serve(**values: Any) -> None:
         identity = create_if_new(config.data_dir)
         inherited = [lock.release, *(listening.close for listening in (*sockets, local, unix) if listening)]
         remove_abandoned(config.data_dir / DATA_FILE)
-        rehearse(config.data_dir, lambda: _rehearsal(config), let_go=lambda: [let_go() for let_go in inherited])
-        environment = Environment(config.data_dir)
+        environment = _open(config, let_go=lambda: [let_go() for let_go in inherited])
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 at = _Places(sockets if unix is None else [*sockets, unix], tls, local)
@@ -103,6 +103,29 @@ def serve(**values: Any) -> None:
             raise CannotStart(str(damage)) from damage
         finally:
             environment.close()
+
+
+def _open(config: ServerConfig, *, let_go: Callable[[], object]) -> Environment:
+    """The store; if it is damaged, what is whole of it, to be read only. Raises CannotStart if that is too little.
+
+    A damaged store that only ended the server would be started again and again, and nobody would see their data meanwhile.
+    """
+    try:
+        rehearse(config.data_dir, lambda: _rehearsal(config), let_go=let_go)
+    except CannotStart as refused:
+        try:
+            damaged = DamagedEnvironment(config.data_dir)
+        except FormatTooNew:
+            raise
+        except CannotStart:
+            raise refused from None
+        _log.error(
+            "THE STORE IS DAMAGED. It is served read-only, as far as it is whole; nothing is recorded",
+            cause=str(refused),
+            stop_the_server_and_run=f"awlog repair --data-dir {config.data_dir}",
+        )
+        return damaged
+    return Environment(config.data_dir)
 
 
 def _rehearsal(config: ServerConfig) -> None:

@@ -6,11 +6,16 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 
+from awlog.cli.apart import progress_bar
 from awlog.cli.options import data_dir_options, default_data_dir
-from awlog.storage.check import Report, check
+from awlog.model.errors import CannotStart, FormatTooNew
+from awlog.storage.check import Progress, Report, check
 from awlog.storage.environment import Environment, existing
-from awlog.storage.rehearsal import rehearse
+from awlog.storage.rehearsal import DiedApart, run_apart
+from awlog.storage.repair import losses_of
+from awlog.storage.salvage import Salvage
 
 
 @click.command()
@@ -24,12 +29,23 @@ def verify(*, testing: bool, config: Path, data_dir: Path | None, digest: bool) 
     Example: awlog verify --digest
     """
     where = existing(data_dir or default_data_dir(testing=testing))
-    rehearse(where, lambda: _check(where, show=False))
-    report = _check(where, show=not digest and sys.stderr.isatty())
-    for problem in report.problems:
-        click.echo(problem, err=True)
-    if report.problems:
-        click.echo(f"{len(report.problems)} problems in {where}", err=True)
+    report = Report()
+    try:
+        # In a child: a damaged page ends the process that reads it.
+        with progress_bar("segments") as progress:
+            report = msgspec.json.decode(run_apart(lambda: msgspec.json.encode(_check(where, progress))), type=Report)
+        problems = report.problems
+    except DiedApart as died:
+        problems = [str(died)]
+    if problems:
+        problems += _losses(where)
+        for problem in problems:
+            click.echo(problem, err=True)
+        click.echo(
+            f"{len(problems)} problems in {where}. `awlog repair --data-dir {where}` makes a new store with all that is "
+            "whole; or restore a backup.",
+            err=True,
+        )
         sys.exit(1)
     if digest:
         click.echo(report.digest)
@@ -38,17 +54,23 @@ def verify(*, testing: bool, config: Path, data_dir: Path | None, digest: bool) 
         click.echo(f"whole: {len(report.buckets)} buckets, {events:,} events, digest {report.digest}")
 
 
-def _check(where: Path, *, show: bool) -> Report:
+def _check(where: Path, progress: Progress) -> Report:
     environment = Environment(where, read_only=True)
     try:
-        if not show:
-            return check(environment)
-        with click.progressbar(length=1, label="segments", file=sys.stderr) as bar:
-
-            def advance(done: int, total: int) -> None:
-                bar.length = total
-                bar.update(done - bar.pos)
-
-            return check(environment, advance)
+        return check(environment, progress)
     finally:
         environment.close()
+
+
+def _losses(where: Path) -> list[str]:
+    """What a repair would not be able to keep. Raises CannotStart if nothing can be read, FormatTooNew."""
+    try:
+        salvage = Salvage(where)
+    except FormatTooNew:
+        raise
+    except CannotStart as nothing:
+        raise CannotStart(f"{nothing} What is in {where} is no store, or nothing of it is whole.") from None
+    try:
+        return [f"lost: {loss.text()}" for loss in losses_of(salvage)]
+    finally:
+        salvage.close()

@@ -72,6 +72,7 @@ from awlog.model.page import Page
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.query.render import AnswerStarts, render_event, render_events
 from awlog.storage.compaction import Compacted
+from awlog.storage.damaged import DamagedEnvironment
 from awlog.storage.environment import READERS_MAX, Environment
 from awlog.storage.recovery import recover
 from awlog.storage.segment_cache import SegmentCache
@@ -153,6 +154,8 @@ class Engine:
         self.on_erased: Callable[[], None] = lambda: None
         """Called when stored events were erased; whoever remembers payloads lets go of them."""
         self._broken: Busy | None = None
+        self.read_only = _read_only(environment)
+        """Why nothing is written; None in a store that is whole."""
         self._tried_at_s = 0.0
         self._may_read = asyncio.Event()
         self._may_read.set()
@@ -172,7 +175,9 @@ class Engine:
         self._note_uses_timer: asyncio.TimerHandle | None = None
         self.feed = Feed(lambda request: self._readers.feed_page(request))
         self._recover()
-        self._readers = Readers(environment.data_dir, query_limits, environment.reap_readers)
+        self._readers = Readers(
+            environment.data_dir, query_limits, environment.reap_readers, damaged=self.read_only is not None
+        )
         self._committer = Committer(
             lambda writes: self._writer.commit(writes),
             on_durable=self._take_durable,
@@ -210,7 +215,7 @@ class Engine:
             self._note_uses_timer.cancel()
             self._note_uses()
         await self._committer.close()
-        if self._broken is None:
+        if self._broken is None and self.read_only is None:
             self._writer.mark_clean()
 
     # Commands
@@ -229,8 +234,9 @@ class Engine:
 
         O(1) for a heartbeat. Raises what is neither, a mistake of ours; then nothing of the command was kept.
         """
-        if self._is_broken():
-            self._committer.join(self._broken, reply)
+        refusal = self._refusal()
+        if refusal is not None:
+            self._committer.join(refusal, reply)
             return
         try:
             decision = decide(self._staged, command, self._load_staged)
@@ -285,9 +291,9 @@ class Engine:
         return future
 
     def _take(self, command: SendHeartbeats) -> Taken | AwlogError:
-        if self._is_broken():
-            assert self._broken is not None
-            return self._broken
+        refusal = self._refusal()
+        if refusal is not None:
+            return refusal
         taken = Taken(end=command.begin)
         while taken.end < len(command.lines):
             try:
@@ -349,7 +355,7 @@ class Engine:
         """Moves the oldest records of a bucket into a segment, which is encoded off the loop. Durable when it returns."""
         bucket = self._durable.numbered(bucket_number)
         events = records_to_seal(bucket.head) if bucket is not None else []
-        if not events or self._is_broken():
+        if not events or self._refusal() is not None:
             return
         run = await asyncio.to_thread(seal, events)
         staged = self._staged.numbered(bucket_number)
@@ -405,10 +411,12 @@ class Engine:
     # The durable state
 
     def _recover(self) -> None:
-        recovered = recover(self._environment)
+        environment = self._environment
+        recovered = environment.recovered if isinstance(environment, DamagedEnvironment) else recover(environment)
         self._staged, self._durable = State(), State()
         self._staged.absorb(recovered.writes)
         self._durable.absorb(recovered.writes)
+        self._staged.damage = self._durable.damage = recovered.damage
         self._durable_txn_id = recovered.txn_id
         self._cache.clear()
         self._door.take(self._durable.tokens, required=self._durable.tokens_required)
@@ -439,6 +447,12 @@ class Engine:
             _log.error("the store cannot be read again", error=str(error))
             raise self._broken from error
         self._broken = None
+
+    def _refusal(self) -> Busy | None:
+        """Why nothing can be written now."""
+        if self.read_only is not None:
+            return self.read_only
+        return self._broken if self._is_broken() else None
 
     def _is_broken(self) -> bool:
         """Is the store unreadable after a failed write? If so it is tried again, at most once a second."""
@@ -477,6 +491,8 @@ class Engine:
 
         Raises DataDamaged, InsufficientStorage, Unavailable; then everything is as it was.
         """
+        if self.read_only is not None:
+            raise self.read_only
         return await self._compaction.run()
 
     def _take_new_file(self) -> None:
@@ -488,6 +504,7 @@ class Engine:
 
     def buckets(self) -> list[BucketView]:
         """All buckets, oldest first. O(buckets)."""
+        self._durable.damage.require_all_buckets()
         return [_view(bucket) for bucket in self._durable.buckets()]
 
     def bucket(self, bucket_id: str) -> BucketView:
@@ -570,9 +587,12 @@ class Engine:
 
     def setting(self, key: str) -> bytes | None:
         """JSON text, None if it is not set."""
+        if key not in self._durable.settings:
+            self._durable.damage.require_settings()
         return self._durable.settings.get(key)
 
     def settings(self) -> dict[str, bytes]:
+        self._durable.damage.require_settings()
         return dict(self._durable.settings)
 
     def render(self, stored: Stored) -> bytes:
@@ -665,7 +685,7 @@ class Engine:
 
         Raises NoSuchBucket.
         """
-        named = self._durable.buckets() if bucket_id is None else [self._durable.bucket(bucket_id)]
+        named = self._every_bucket() if bucket_id is None else [self._durable.bucket(bucket_id)]
         if any(self._is_long(bucket, TIME_MIN_US, TIME_MAX_US) for bucket in named):
             request = ReadRequest(bucket_id, TIME_MIN_US, TIME_MAX_US, None, with_ids=False)
             async with aclosing(self._readers.stream(request)) as frames:
@@ -675,7 +695,7 @@ class Engine:
                 yield [ExportedBucket(meta, bucket_head(meta), parts.of_bucket(meta.number)) for meta in opened.buckets]
             return
         async with self._snapshot() as load:
-            chosen = self._durable.buckets() if bucket_id is None else [self._durable.bucket(bucket_id)]
+            chosen = self._every_bucket() if bucket_id is None else [self._durable.bucket(bucket_id)]
             yield [
                 ExportedBucket(
                     bucket.meta,
@@ -716,6 +736,11 @@ class Engine:
         async with aclosing(self._readers.document(DocumentRequest(bucket_id, wanted))) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def _every_bucket(self) -> list[BucketState]:
+        """Raises DataDamaged if some are not known or not complete."""
+        self._durable.damage.require_all_buckets()
+        return self._durable.buckets()
 
     def _is_long(self, bucket: BucketState, start_us: Micros, end_us: Micros) -> bool:
         """Is the read one for a reader process, and is there one? Else it is done here, in small steps."""
@@ -761,6 +786,17 @@ class Engine:
                 return decode_segment(segment.sealed, entry.first_seq, entry.min_change, "A segment that was just made")
         with open_snapshot(self._environment) as snapshot:
             return self._load(number, entry, snapshot)
+
+
+def _read_only(environment: Environment) -> Unavailable | None:
+    if not isinstance(environment, DamagedEnvironment):
+        return None
+    # Heartbeats too, which stock clients do not send again: in a damaged file a write may land on what is still whole, and
+    # what was recorded is worth more than what is being recorded.
+    return Unavailable(
+        "The store is damaged and served read-only. Stop the server, run `awlog repair`, and start it on what that makes; "
+        "or restore a backup."
+    )
 
 
 def _view(bucket: BucketState) -> BucketView:

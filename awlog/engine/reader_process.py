@@ -44,6 +44,7 @@ from awlog.query.program import check_period_count, parse, parse_period, run
 from awlog.query.render import render_events
 from awlog.query.syntax import Program
 from awlog.query.timeline import Bins, picture
+from awlog.storage.damaged import DamagedEnvironment
 from awlog.storage.environment import Environment
 from awlog.storage.live_view import LiveView
 
@@ -68,6 +69,7 @@ class ReaderOptions(Struct, frozen=True):
     data_dir: str
     cache_bytes: int
     limits: Limits
+    damaged: bool = False
 
 
 class ReadRequest(Struct, frozen=True, tag="read"):
@@ -229,7 +231,8 @@ class _Reader:
         self._limits = options.limits
         half_bytes = options.limits.memory_bytes_max // 2
         self._tables = Tables(half_bytes, half_bytes, on_renewed=self._forget_decoded)
-        environment = Environment(Path(options.data_dir), read_only=True)
+        where = Path(options.data_dir)
+        environment = DamagedEnvironment(where) if options.damaged else Environment(where, read_only=True)
         self._view = LiveView(environment, options.cache_bytes, lambda columns: self._tables.current.taken(columns))
         self._answers = Answers()
         self._labels = Labels()

@@ -90,8 +90,10 @@ class QueryAnswer(Struct, frozen=True):
 class Readers:
     """The pool. Loop only."""
 
-    def __init__(self, data_dir: Path, limits: QueryLimits, reap: Callable[[], object]) -> None:
-        """`reap` frees what a killed reader held in the store."""
+    def __init__(
+        self, data_dir: Path, limits: QueryLimits, reap: Callable[[], object], *, damaged: bool = False
+    ) -> None:
+        """`reap` frees what a killed reader held in the store; `damaged`: the store is served as far as it is whole."""
         self._options = ReaderOptions(
             str(data_dir),
             limits.cache_bytes,
@@ -101,6 +103,7 @@ class Readers:
                 periods_max=limits.periods_max,
                 memory_bytes_max=limits.memory_bytes_max,
             ),
+            damaged,
         )
         self._limits = limits
         self._reap = reap

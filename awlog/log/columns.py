@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from awlog.model.commands import NewEvent
 from awlog.model.event import UNNUMBERED, Change, Event, Payload, Seq
@@ -184,3 +185,14 @@ def merge_newest_first(parts: Iterable[tuple[int, Callable[[], Columns]]]) -> It
             held = joined([held if held.payloads is part.payloads else held.compacted(), part])
     if held is not None and len(held):
         yield held.newest_first()
+
+
+def youngest_row(columns: Columns) -> int:
+    """Of the event with the greatest start, of equal ones that with the greatest seq. O(n log n)."""
+    return int(np.lexsort((columns.seq, columns.start_us))[-1])
+
+
+def numbered_from(columns: Columns, first_change: Change) -> Columns:
+    """The same events, as if each had become what it is by a change of its own, in their order."""
+    change = np.arange(first_change, first_change + len(columns), dtype=np.int64)
+    return replace(columns, change=change)

@@ -8,9 +8,10 @@ what a crash could take back. They share the frozen events and entries, not the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
+from msgspec import Struct, field
 
 from awlog.log.columns import Columns
 from awlog.log.filters import SETTING as FILTERS_SETTING
@@ -20,7 +21,7 @@ from awlog.log.segment_index import SegmentEntry, SegmentIndex
 from awlog.log.write_set import ProducerRow, WriteSet
 from awlog.model.access import Token
 from awlog.model.bucket import BucketMeta
-from awlog.model.errors import NoSuchBucket
+from awlog.model.errors import DataDamaged, NoSuchBucket
 from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.model.times import Micros
 
@@ -127,6 +128,30 @@ class BucketState:
         return None
 
 
+class Damage(Struct):
+    """What of a damaged store cannot be answered, each with its place in words: buckets that are not complete, the table
+    of buckets if some are not known, the settings.
+    """
+
+    buckets: dict[BucketNumber, str] = field(default_factory=dict)
+    bucket_table: str | None = None
+    settings: str | None = None
+
+    def require_all_buckets(self) -> None:
+        """Raises DataDamaged if some bucket is not known, or not complete."""
+        for where in (self.bucket_table, *self.buckets.values()):
+            if where is not None:
+                raise DataDamaged(where)
+
+    def require_settings(self) -> None:
+        """Raises DataDamaged if some may be missing."""
+        if self.settings is not None:
+            raise DataDamaged(self.settings)
+
+
+NO_DAMAGE: Final = Damage()
+
+
 class State:
     """The whole of a server's data, as far as it is held in memory."""
 
@@ -135,6 +160,7 @@ class State:
         "_by_number",
         "_filters",
         "_filters_text",
+        "damage",
         "next_bucket_number",
         "next_change",
         "next_turn",
@@ -152,6 +178,7 @@ class State:
         self.settings: dict[str, bytes] = {}
         self.producers: dict[str, ProducerRow] = {}  # by turn: the one that has been silent longest is the first
         self.next_turn = 1
+        self.damage = NO_DAMAGE
         self._filters: Filters | None = None
         self._filters_text: bytes | None = None
         self.tokens: dict[str, Token] = {}
@@ -178,10 +205,14 @@ class State:
         return self._by_id.get(bucket_id)
 
     def bucket(self, bucket_id: str) -> BucketState:
-        """Raises NoSuchBucket."""
+        """Raises NoSuchBucket, and DataDamaged for a bucket that is not complete."""
         bucket = self._by_id.get(bucket_id)
         if bucket is None:
+            if self.damage.bucket_table is not None:  # it may be one that is lost
+                raise DataDamaged(self.damage.bucket_table)
             raise NoSuchBucket(bucket_id)
+        if self.damage.buckets and bucket.number in self.damage.buckets:
+            raise DataDamaged(self.damage.buckets[bucket.number])
         return bucket
 
     def numbered(self, bucket_number: BucketNumber) -> BucketState | None:

@@ -142,7 +142,10 @@ class DataDamaged(Damaged):
     """A record or a segment does not match its checksum; it is never served."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(f"{where} does not match its checksum and is not served; run `awlog verify`")
+        super().__init__(
+            f"{where} does not match its checksum and is not served; `awlog verify` says what else is damaged, "
+            "`awlog repair` keeps all that is whole"
+        )
         self.where = where
 
 
@@ -158,5 +161,5 @@ class FormatTooNew(CannotStart):
     def __init__(self, found: int, known: int) -> None:
         super().__init__(
             f"The data directory has format {found}, this awlog knows formats up to {known}. "
-            "Nothing was touched: install the newer awlog that wrote it."
+            "Nothing was touched: install the newer awlog that wrote it, or restore a backup if none ever did."
         )

@@ -50,6 +50,10 @@ class Node(NamedTuple):
     is_table: bool
 
 
+_LOST_NODE: Final = Node(b"", None, 0, 0, is_table=False)
+"""In the place of one that leads out of its page; the others of the page may be whole."""
+
+
 class LostPage(NamedTuple):
     """A page that cannot be read. Its keys were at least `first_key`, and below `end_key` if that is not None."""
 
@@ -90,12 +94,17 @@ class PageFile:
         """The roots of the named tables. Tells pages of the main table that cannot be read."""
         roots = {}
         for node in self.nodes(self.meta.main_root, lost):
+            if not node.key:
+                lost(LostPage(b"", None))
             if node.is_table and node.value is not None and len(node.value) == _TABLE.size:
                 roots[node.key] = int(_TABLE.unpack(node.value)[-1])
         return roots
 
     def nodes(self, root: int, lost: Callable[[LostPage], None]) -> Iterator[Node]:
-        """All keys of a table, in order, each page once. Tells of pages that cannot be read, and goes on behind them."""
+        """All keys of a table, in order, each page once; a node that cannot be read has an empty key.
+
+        Tells of pages that cannot be read, and goes on behind them.
+        """
         if root != _NO_PAGE:
             yield from self._walk(root, b"", None, 0, lost)
 
@@ -126,6 +135,8 @@ class PageFile:
         before = set(self._seen)
         try:
             for node in self.nodes(self.meta.free_root, lost.append):
+                if not node.key:
+                    return None
                 numbers = struct.unpack(f"<{node.length // 8}Q", self.value(node)[: node.length // 8 * 8])
                 if not numbers or numbers[0] > len(numbers) - 1:
                     return None
@@ -151,7 +162,7 @@ class PageFile:
                 nodes = list(self._nodes_of(page)) if flags == _LEAF else []
             except PageDamaged:
                 continue
-            yield from nodes
+            yield from (node for node in nodes if node.key)
 
     def _walk(
         self, number: int, first_key: bytes, end_key: bytes | None, depth: int, lost: Callable[[LostPage], None]
@@ -182,32 +193,36 @@ class PageFile:
             raise PageDamaged(f"page {number}")
         return page, flags
 
-    def _slots(self, page: bytes) -> Iterator[int]:
+    def _slots(self, page: bytes) -> Iterator[int | None]:
+        """Where the nodes are; None for one that would lead out of the page."""
         lower = _PAGE.unpack_from(page)[3]
         for at in range(_PAGE.size, lower, 2):
             node = _SLOT.unpack_from(page, at)[0]
-            if not lower <= node <= len(page) - _NODE.size:
-                raise PageDamaged("a slot leads out of its page")
-            yield node
+            yield node if lower <= node <= len(page) - _NODE.size else None
 
     def _nodes_of(self, page: bytes) -> Iterator[Node]:
         """Of a leaf; of a branch nothing."""
         if _PAGE.unpack_from(page)[2] & _BRANCH:
             return
         for at in self._slots(page):
+            if at is None:
+                yield _LOST_NODE
+                continue
             low, high, flags, key_bytes = _NODE.unpack_from(page, at)
             length, start = low | high << 16, at + _NODE.size + key_bytes
             key = page[at + _NODE.size : start]
             in_page = _NUMBER.size if flags & _IN_OVERFLOW else length
-            if start + in_page > len(page):
-                raise PageDamaged("a node leads out of its page")
-            if flags & _IN_OVERFLOW:
+            if start + in_page > len(page) or not key:
+                yield _LOST_NODE
+            elif flags & _IN_OVERFLOW:
                 yield Node(key, None, _NUMBER.unpack_from(page, start)[0], length, is_table=False)
             else:
                 yield Node(key, page[start : start + length], 0, length, bool(flags & _TABLE_NODE))
 
     def _children_of(self, page: bytes) -> Iterator[tuple[bytes, int]]:
         for at in self._slots(page):
+            if at is None:
+                raise PageDamaged("a slot leads out of its page")
             low, high, flags, key_bytes = _NODE.unpack_from(page, at)
             if at + _NODE.size + key_bytes > len(page):
                 raise PageDamaged("a key leads out of its page")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import lmdb
 
+from awlog.log.state import NO_DAMAGE, Damage
 from awlog.log.write_set import SegmentWrite, TailRow, WriteSet
 from awlog.model.errors import DataDamaged
 from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, Payload
@@ -24,6 +25,7 @@ class Recovered(NamedTuple):
     writes: WriteSet
     txn_id: int
     clean: bool
+    damage: Damage = NO_DAMAGE
 
 
 def recover(environment: Environment) -> Recovered:

@@ -58,9 +58,9 @@ def rehearse(data_dir: Path, read: Callable[[], object], *, let_go: Callable[[],
         run_apart(work, let_go=let_go)
     except DiedApart as died:
         raise CannotStart(
-            f"The store in {data_dir} is damaged: {died}. Nothing was changed, and the server does not start, so that "
-            f"nothing is made worse. Keep a copy of the directory, run `awlog verify --data-dir {data_dir}` to see what is "
-            "whole, and restore a backup."
+            f"The store in {data_dir} is damaged: {str(died).rstrip('.')}. Nothing was changed. `awlog verify --data-dir "
+            f"{data_dir}` says what is whole, `awlog repair --data-dir {data_dir}` makes a new store of that; or restore a "
+            "backup."
         ) from None
 
 

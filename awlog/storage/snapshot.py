@@ -15,6 +15,7 @@ from awlog.log.write_set import SettingRow, Tombstone
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import DataDamaged, Unavailable
 from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, Seq
+from awlog.model.times import format_timestamp
 from awlog.storage import layout
 from awlog.storage.environment import Environment
 from awlog.storage.sizes import segment_bytes
@@ -41,13 +42,15 @@ class Snapshot:
 
         Raises DataDamaged if the segment is missing, fails its checksum, or is not the one that `entry` describes.
         """
-        where = f"Segment {entry.first_seq} of bucket number {number}"
         sealed = self._txn.get(layout.seq_key(number, entry.first_seq), db=self._databases[layout.SEGMENTS])
         if sealed is None:
-            raise DataDamaged(where)
-        columns = decode_segment(sealed, entry.first_seq, entry.min_change if with_changes else None, where)
+            raise DataDamaged(_place(number, entry))
+        try:
+            columns = decode_segment(sealed, entry.first_seq, entry.min_change if with_changes else None, "")
+        except DataDamaged:
+            raise DataDamaged(_place(number, entry)) from None
         if not describes(entry, columns):  # a segment in another's place
-            raise DataDamaged(where)
+            raise DataDamaged(_place(number, entry))
         return columns
 
     def segment_bytes(self, bucket: BucketState, entry: SegmentEntry) -> int:
@@ -112,6 +115,12 @@ class Snapshot:
                     if bytes(key[: len(prefix)]) != prefix:
                         return
                     yield bytes(key), bytes(value)
+
+
+def _place(number: BucketNumber, entry: SegmentEntry) -> str:
+    """Of a segment, for messages: with its seqs and times."""
+    start, end = format_timestamp(entry.min_start_us), format_timestamp(entry.max_end_us)
+    return f"Segment {entry.first_seq} of bucket number {number}, seqs up to {entry.last_seq}, from {start} to {end},"
 
 
 @contextmanager

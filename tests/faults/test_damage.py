@@ -1,8 +1,8 @@
-"""R3, R4: a damaged store is refused in words, or served as far as it is whole; never garbage, never a death by signal.
+"""R3, R4, R5: a damaged store is refused in words, or served as far as it is whole; never garbage, never a death by signal.
 
 For each kind of damage the server is started on a spoilt copy of one store. If it starts, everything is read, something
 is written, everything is read again: each answer is right, or is an error that says DataDamaged, or Unavailable after a
-write that damage made fail, or is broken off.
+write that damage made fail, or is broken off. Then the copy is repaired: what is in the new store was in the old one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from typing import Any
 import pytest
 
 from awlog.cli.local_socket import SOCKET_FILE
+from awlog.model.errors import CannotStart
+from awlog.storage.repair import repair as repair_store
 from tests.faults.conftest import Note
 from tests.faults.pages import PAGE_BYTES, newest_meta, pages_by_class, value_spans
 from tests.server import Reply, Server
+from tests.storage.test_repair import Events, events_of
 
 CANNOT_START = 3
+UNAUTHORIZED = 401
 FIELDS = {"type": "t", "client": "c", "hostname": "h"}
 PAGES_OF_EACH_CLASS = int(os.environ.get("AWLOG_TEST_SPOILT_PAGES") or 1)
 
@@ -39,10 +43,12 @@ class Whole:
 
     data_dir: Path
     answers: dict[str, Any]
+    events: Events
 
 
 READS = ["/buckets/", "/settings", "/export"]
 BUCKETS = [f"b{number}" for number in range(12)]
+LAST_BUCKET_NUMBER = 13  # one was made twice; behind it are those of the tests
 
 
 def paths() -> list[str]:
@@ -70,7 +76,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         assert server.request("POST", f"/api/0/buckets/{BUCKETS[5]}", FIELDS).status == 200
         answers = {path: server.request("GET", f"/api/0{path}").json() for path in paths()}
         assert server.stop() == 0
-    return Whole(data_dir, answers)
+    return Whole(data_dir, answers, events_of(data_dir))
 
 
 def outcome(whole: Whole, folder: Path, spoil: Spoil, name: str = "data.mdb") -> str:
@@ -89,10 +95,27 @@ def outcome(whole: Whole, folder: Path, spoil: Spoil, name: str = "data.mdb") ->
         damaged |= write_something(server)
         damaged |= read_everything(whole, server)
         alive(server)
-        return f"damaged: {' '.join(sorted(damaged))}" if damaged else "whole"
+        if not damaged:
+            return "whole"
+        server.kill()
+        read_only = "THE STORE IS DAMAGED" in server.log_text()
+        repair(whole, data_dir)
+        return f"{'read-only' if read_only else 'damaged'}: {' '.join(sorted(damaged))}"
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def repair(whole: Whole, data_dir: Path) -> None:
+    """Raises AssertionError unless what is in the new store was in the old one, and what is missing is told."""
+    target = data_dir.with_name("repaired")
+    try:
+        report = repair_store(data_dir, target)
+    except CannotStart:  # nothing can be read; what that says has its own test
+        return
+    left = {key: event for key, event in events_of(target).items() if key[0] <= LAST_BUCKET_NUMBER}
+    assert left.items() <= whole.events.items(), "garbage"
+    assert len(left) == len(whole.events) or report.lost, "what is lost is told"
 
 
 def starts(server: Server) -> bool:
@@ -130,6 +153,10 @@ def read_everything(whole: Whole, server: Server) -> set[str]:
     damaged = set()
     for path, right in whole.answers.items():
         reply = ask(server, "GET", f"/api/0{path}")
+        if reply is not None and reply.status == UNAUTHORIZED:  # whether tokens are required was on a damaged page
+            assert reply.json()["type"] == "Unauthorized"
+            damaged.add(path)
+            continue
         if reply is None or reply.status in (500, 503):
             assert reply is None or reply.json()["type"] == ("DataDamaged" if reply.status == 500 else "Unavailable")
             damaged.add(path)
@@ -173,8 +200,9 @@ def write_something(server: Server) -> set[str]:
         ("POST", "/api/0/settings/new", {"a": "x" * 9000}),
     ]:
         reply = ask(server, method, path, body)
-        if reply is None or reply.status >= 500 or reply.status == 404:
-            assert reply is None or reply.json()["type"] in {"Unavailable", "DataDamaged", "NoSuchBucket"}, reply
+        if reply is None or reply.status >= 500 or reply.status in (404, UNAUTHORIZED):
+            types = {"Unavailable", "DataDamaged", "NoSuchBucket", "Unauthorized"}
+            assert reply is None or reply.json()["type"] in types, reply
             refused.add(f"{method} {path}")
         else:
             assert reply.status == 200, f"{method} {path}: {reply}"
@@ -253,8 +281,8 @@ def noise_behind_the_magic(old: bytes) -> bytes:
 )
 def test_a_store_that_lost_its_ends_is_refused(whole, tmp_path, spoil, request):
     """The last page may be a free one: then nothing is lost, and every answer is compared to show it."""
-    allowed = {"refused", "whole"} if "[last " in request.node.name else {"refused"}
-    assert outcome(whole, tmp_path / "spoilt", spoil) in allowed
+    allowed = {"refused", "whole", "read-only"} if "[last " in request.node.name else {"refused", "read-only"}
+    assert outcome(whole, tmp_path / "spoilt", spoil).partition(":")[0] in allowed
 
 
 CLASSES = [
@@ -324,6 +352,6 @@ def test_an_unspoilt_copy_is_whole(whole, tmp_path):
 
 def test_a_wrong_answer_would_be_found(whole, tmp_path):
     """The store of another history opens well, and is not taken for this one."""
-    other = Whole(whole.data_dir, whole.answers | {"/settings": {}})
+    other = Whole(whole.data_dir, whole.answers | {"/settings": {}}, whole.events)
     with pytest.raises(AssertionError, match="GET /settings is wrong"):
         outcome(other, tmp_path / "copy", lambda _content: None)
