@@ -27,7 +27,7 @@ from awlog.log.state import BucketState
 from awlog.model.commands import EditEvents
 from awlog.model.edits import BucketEdit, Edit, Edited, SegmentEdit
 from awlog.model.errors import Unavailable
-from awlog.model.event import BucketNumber, Payload, Seq
+from awlog.model.event import SEQ_MAX, BucketNumber, Payload, Seq
 
 # What one command may do, so that it holds the loop for some milliseconds and the disk for some tens.
 REWRITTEN_AT_ONCE_MAX: Final = 4
@@ -37,6 +37,7 @@ PIECES_AT_ONCE_MAX: Final = 8192  # recent events, events that change, runs of s
 _RECENT_IN_STEP: Final = 256
 # Segments that a reader looks at in one snapshot, which must not stay open for long: the file would grow meanwhile.
 _LOOKED_AT_ONCE: Final = 8
+_BEHIND_ALL: Final = Seq(SEQ_MAX + 1)
 # Something else changes what was looked at: looked at again, so many times.
 _ROUNDS_MAX: Final = 5
 
@@ -175,7 +176,10 @@ class Editor:
             job.total += len(left)
             seen.update((entry.first_seq, entry.revision) for entry in left)
             edited += await self._edit_segments(found, left, job)
-        return edited
+        # Where the tail record went, its heir came out of a segment, perhaps before that was looked at.
+        while (heir := await self._step(found, job, next_seq=_BEHIND_ALL)).deleted:
+            edited += heir
+        return edited + heir
 
     async def _edit_segments(self, found: BucketEdit, entries: list[SegmentEntry], job: Job) -> Edited:
         edited = Edited()

@@ -72,7 +72,10 @@ def _recent(bucket: BucketState, edit: BucketEdit) -> tuple[list[Event], bool]:
     found = [bucket.recent(seq) for seq in edit.recent]
     missing = None in found
     if edit.next_seq is not None:
-        found += [bucket.recent(Seq(seq)) for seq in range(edit.next_seq, bucket.next_seq)]
-        if bucket.tail is not None and bucket.tail.seq < edit.next_seq and bucket.tail.seq not in edit.recent:
+        if bucket.next_seq - edit.next_seq > len(bucket.head):  # much came, and most of it is in segments at once
+            found += [event for event in bucket.head if event.seq >= edit.next_seq]
+        else:
+            found += [bucket.head.get(Seq(seq)) for seq in range(edit.next_seq, bucket.next_seq)]
+        if bucket.tail is not None and bucket.tail.seq not in edit.recent:
             found.append(bucket.tail)
     return [event for event in found if event is not None and event is not spared], missing

@@ -67,6 +67,11 @@ class Filters:
         """Is any rule switched on?"""
         return bool(self._compiled)
 
+    @property
+    def known_count(self) -> int:
+        """How many payloads it remembers."""
+        return self._known_count
+
     def kept(self, bucket_id: str, payload: Payload) -> Payload | None:
         """What is left of the payload of an event for this bucket; None if the event is dropped.
 

@@ -220,6 +220,10 @@ class WatchedEngine(Engine):
         """The next read of a segment reads the disk."""
         self._cache.clear()
 
+    def remembered(self) -> tuple[int, set[int]]:
+        """How many decoded segments are held, and which reader processes may hold more."""
+        return len(self._cache._kept), {reader.pid for reader in self._readers._all if reader.returncode is None}
+
     def digest(self) -> str:
         """What `awlog verify --digest` prints. Raises AssertionError if anything is wrong with the files."""
         report = check(self._environment)
