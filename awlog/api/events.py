@@ -148,7 +148,8 @@ async def delete_event(call: Call) -> web.StreamResponse:
 
 @described(
     Operation(
-        wire.StoredEvent | list[wire.StoredEvent], bodies=(Body(wire.EventBody | list[wire.EventBody], [_EXAMPLE]),)
+        wire.StoredEvent | list[wire.StoredEvent] | None,
+        bodies=(Body(wire.EventBody | list[wire.EventBody], [_EXAMPLE]),),
     )
 )
 async def insert_events(call: Call) -> web.StreamResponse:

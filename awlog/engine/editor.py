@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from awlog.engine.jobs import Job
-from awlog.engine.reader_process import FoundPart, Looked, LookRequest
+from awlog.engine.looking import FoundPart, Looked, LookRequest
 from awlog.log.edits import Extent, judge_of
 from awlog.log.look import dropped_whole
 from awlog.log.retention import RetentionAt

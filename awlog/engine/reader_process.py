@@ -14,23 +14,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, assert_never
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from awlog.engine.answers import Answers, Watched
 from awlog.engine.feed_page import PageEnd, read_page
+from awlog.engine.looking import FoundPart, Looked, LookRequest, look_at
 from awlog.formats.encoders import Wanted, document
 from awlog.log.columns import Columns, columns_of
-from awlog.log.edits import judge_of
-from awlog.log.look import Found, look
-from awlog.log.retention import RetentionAt, expiry, rule_for
 from awlog.model.bucket import BucketMeta
-from awlog.model.edits import Edit
 from awlog.model.errors import AwlogError, NoSuchBucket
 from awlog.model.event import BucketNumber, Event, Payload, Seq
 from awlog.model.feed import FeedEntry, FeedRequest
@@ -110,20 +105,6 @@ class QueryRequest(Struct, frozen=True, tag="query"):
     run_s_max: float
 
 
-class LookRequest(Struct, frozen=True, tag="look"):
-    """What would this edit, or these rules of retention at this moment, make of these buckets? Of all if there are none.
-
-    `first_seqs` names the segments to look at, None for all. Without `with_edits` the answer only counts.
-    """
-
-    bucket_numbers: list[BucketNumber] | None
-    edit: Edit | RetentionAt
-    first_seqs: list[Seq] | None = None
-    with_recent: bool = True
-    with_edits: bool = True
-    samples_max: int = 0
-
-
 class Explanation(Struct, frozen=True):
     """What a query did. Seconds of the whole: parsing, reading, computing, writing."""
 
@@ -149,22 +130,6 @@ class Part(Struct, frozen=True, tag="part"):
 
     bucket_number: BucketNumber
     value: bytes
-
-
-class Looked(Struct, frozen=True, tag="looked"):
-    """A bucket is looked at, as it is in the snapshot; `edit` is what the rules of retention mean for it."""
-
-    bucket_number: BucketNumber
-    bucket_id: str
-    edit: Edit
-    next_seq: Seq
-    revision: int
-
-
-class FoundPart(Struct, frozen=True, tag="found"):
-    """What the edit makes of a segment, or of the recent events, of the bucket that was told last."""
-
-    found: Found
 
 
 class Fed(Struct, frozen=True, tag="fed"):
@@ -268,7 +233,9 @@ class _Reader:
                 case DocumentRequest():
                     yield from self._document(request)
                 case LookRequest():
-                    yield from self._look(request)
+                    with self._view.now() as store:
+                        yield from look_at(store, request)
+                    yield Done(None)
                 case FeedRequest():
                     yield from self._feed(request)
                 case _:
@@ -375,38 +342,6 @@ class _Reader:
             for piece in document(store, chosen, request.wanted):
                 for at in range(0, len(piece), _ANSWER_PART_BYTES):
                     yield Answer(piece[at : at + _ANSWER_PART_BYTES])
-        yield Done(None)
-
-    def _look(self, request: LookRequest) -> Iterator[Frame]:
-        """Flat memory, but for verdicts on payloads, which end with the request."""
-        with self._view.now() as store:
-            wanted = request.bucket_numbers
-            for meta in store.buckets():
-                if wanted is not None and meta.number not in wanted:
-                    continue
-                bucket = store.bucket(meta.number)
-                load = partial(store.segment, meta.number)
-                edit = request.edit
-                if isinstance(edit, RetentionAt):
-                    rule = rule_for(edit.rules, meta.id)
-                    if rule is None:
-                        continue
-                    edit = expiry(rule, edit.now_us, bucket, partial(store.segment_bytes, bucket), load)
-                yield Looked(meta.number, meta.id, edit, bucket.next_seq, bucket.next_revision)
-                seqs = request.first_seqs
-                entries = (
-                    list(bucket.index) if seqs is None else [e for e in map(bucket.index.get, seqs) if e is not None]
-                )
-                judge = judge_of(edit, meta.id)
-                for found in look(
-                    bucket,
-                    judge,
-                    load,
-                    entries=entries,
-                    with_recent=request.with_recent,
-                    samples_max=request.samples_max,
-                ):
-                    yield FoundPart(found if request.with_edits else replace(found, segment=None, recent=[]))
         yield Done(None)
 
     def _feed(self, request: FeedRequest) -> Iterator[Frame]:

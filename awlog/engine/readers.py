@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.feed_page import PageEnd
+from awlog.engine.looking import FoundPart, Looked, LookRequest
 from awlog.engine.reader_process import (
     ENCODER,
     FRAMES,
@@ -30,10 +31,7 @@ from awlog.engine.reader_process import (
     Explanation,
     Failed,
     Fed,
-    FoundPart,
     Frame,
-    Looked,
-    LookRequest,
     Opened,
     Part,
     QueryRequest,
@@ -53,6 +51,8 @@ _LIMITS: Final = Limits()
 # A shorter answer is not counted among those on their way: there are as many as connections at most.
 _COUNTED_ANSWER_BYTES: Final = 1 << 20
 _STREAMS_MAX: Final = 2
+# The job that runs, and previews: the next one waits.
+_LOOKS_MAX: Final = 2
 # Documents of other forms than JSON are made in reader processes only: whoever comes when these are taken waits a while.
 _DOCUMENTS_MAX: Final = 2
 _DOCUMENT_WAIT_S: Final = 20.0
@@ -111,6 +111,7 @@ class Readers:
         self._answers = ByteBudget(limits.memory_bytes_max)
         self._waiting_count = 0
         self._running_count = 0
+        self._look_turns = asyncio.Semaphore(_LOOKS_MAX)
         self._stream_count = 0
         self._feed_turn = asyncio.Lock()
         self._document_turns = asyncio.Semaphore(_DOCUMENTS_MAX)
@@ -231,7 +232,7 @@ class Readers:
 
     async def look(self, request: LookRequest) -> AsyncGenerator[Looked | FoundPart]:
         """What an edit would make of the store. Raises BadRequest, DataDamaged, Unavailable."""
-        async with self._borrowed() as borrowed:
+        async with self._look_turns, self._borrowed() as borrowed:
             await _send(borrowed.process, ENCODER.encode(request))
             while not isinstance(frame := await _receive(borrowed.process), Done | Failed):
                 if isinstance(frame, Looked | FoundPart):

@@ -272,6 +272,53 @@ class Model:
                 told = Stored(new_id, each.start_us, each.duration_us, each.data)
                 self._is_new(self.buckets[name], told, each)
 
+    def take_erasure(
+        self, name: str, start_us: int, end_us: int, data: JsonObject | None, held: Sequence[Stored]
+    ) -> tuple[int, int]:
+        """The time [start_us, end_us] is erased, of events with these data or of all. `held`: what the bucket holds then.
+
+        How many events are deleted and cut. What is left of one behind the range, when something is left before it, is a
+        new event.
+        """
+        bucket = self.buckets[name]
+        left: dict[int, Stored] = {}
+        behind: list[Sent] = []
+        for event in bucket.events.values():
+            is_met = event.end_us > start_us and event.start_us < end_us
+            is_inside = start_us <= event.start_us and event.end_us <= end_us
+            if (data is not None and text_of(data) != text_of(event.data)) or not (is_met or is_inside):
+                left[event.id] = event
+            elif not is_inside and event.start_us < start_us:
+                left[event.id] = replace(event, duration_us=start_us - event.start_us)
+                if event.end_us > end_us:
+                    behind.append(Sent(end_us, event.end_us - end_us, event.data))
+            elif not is_inside:
+                left[event.id] = replace(event, start_us=end_us, duration_us=event.end_us - end_us)
+        counts = len(bucket.events) - len(left), sum(bucket.events[each] != left[each] for each in left)
+        new = sorted((event for event in held if event.id not in left), key=lambda event: event.id)
+        assert {event.id: event for event in held if event.id in left} == left
+        bucket.events = left
+        for event in new:
+            sent = next(each for each in behind if event.holds(each))
+            behind.remove(sent)
+            self._is_new(bucket, event, sent)
+        assert not behind, "what is behind the range stays"
+        return counts
+
+    def take_filters(
+        self, name: str, dropped: JsonObject, redacted: JsonObject, replacement: JsonObject
+    ) -> tuple[int, int]:
+        """Privacy filters are applied to a bucket: how many events are dropped and redacted."""
+        bucket = self.buckets[name]
+        before = bucket.events
+        bucket.events = {
+            event.id: replace(event, data=replacement) if text_of(event.data) == text_of(redacted) else event
+            for event in before.values()
+            if text_of(event.data) != text_of(dropped)
+        }
+        changed = sum(before[each] != event for each, event in bucket.events.items())
+        return len(before) - len(bucket.events), changed
+
     def _is_new(self, bucket: Bucket, told: Stored, sent: Sent) -> None:
         assert told.holds(sent)
         assert 1 <= told.id < 2**53

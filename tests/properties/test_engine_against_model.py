@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,10 +26,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from awlog.engine.editor import Editor
+from awlog.engine.jobs import Job
+from awlog.engine.looking import FoundPart, Looked, LookRequest, look_at
 from awlog.log.columns import columns_of_new
 from awlog.log.decision import Appended
 from awlog.log.decision import Stored as EngineStored
 from awlog.model import commands
+from awlog.model.edits import Edit, Edited, Erase, FieldMatch, Obey
 from awlog.model.errors import Busy, InsufficientStorage, NoSuchBucket, NoSuchEvent, Refused, Unavailable
 from awlog.model.event import Payload, event_id
 from awlog.model.facts import RecordsSealed
@@ -125,6 +129,12 @@ DATA: Final[list[JsonObject]] = [
     {"b": {"x": [1, None], "y": -2.5}, "c": ""},
     {"c": "", "b": {"y": -2.5, "x": [1, None]}},
     {"title": 'käse "窓" \\ \u0000 \n', "big": 10**30},
+]
+# What privacy filters drop, and what they redact.
+TEXT, TITLED = DATA[4], DATA[8]
+FILTERS: Final = [
+    {"enabled": True, "pattern": "^1$", "action": "drop", "field": "a"},
+    {"enabled": True, "pattern": "käse", "action": "redact", "field": "title", "replacement": "hidden"},
 ]
 
 
@@ -393,6 +403,50 @@ class EngineAgainstModel(RuleBasedStateMachine):
         bucket = self.model.buckets.get(name)
         events = [] if bucket is None else list(bucket.events.values())[:count]
         return [Sent(event.start_us, event.duration_us, event.data) for event in events]
+
+    @rule(name=names, drawn=ranges, texts_only=st.booleans(), in_steps=st.booleans())
+    def erase(self, name: str, drawn: Range, texts_only: bool, in_steps: bool) -> None:
+        """A range of time, of all events or of those with a text: as one command, or as a job does it."""
+        if name not in self.model.buckets:
+            return
+        start_us, end_us = sorted(self._range(name, drawn))
+        match = FieldMatch("a", equals=b'"1"') if texts_only else None
+        told = self._run(self._edited(Erase(Micros(start_us), Micros(end_us), match), name, in_steps=in_steps))
+        data = TEXT if texts_only else None
+        assert told == self.model.take_erasure(name, start_us, end_us, data, self._stored(name))
+
+    @rule(name=names, in_steps=st.booleans())
+    def apply_privacy_filters(self, name: str, in_steps: bool) -> None:
+        if name not in self.model.buckets:
+            return
+        told = self._run(self._edited(Obey(json.dumps(FILTERS).encode()), name, in_steps=in_steps))
+        assert told == self.model.take_filters(name, TEXT, TITLED, {**TITLED, "title": "hidden"})
+
+    async def _edited(self, edit: Edit, name: str, *, in_steps: bool) -> tuple[int, int]:
+        """How many events are deleted and changed. A view of this process looks at the store, as a reader does."""
+        engine = self._engine
+
+        async def look(request: LookRequest) -> AsyncGenerator[Looked | FoundPart]:
+            with self._view.now() as store:
+                for each in look_at(store, request):
+                    yield each
+
+        editor = Editor(
+            buckets=lambda: engine.durable_state.buckets(), submit=engine.submit, look=look, forget_texts=lambda: None
+        )
+        numbers = [engine.bucket(name).meta.number]
+        told = None if in_steps else await editor.at_once(edit, numbers)
+        if told is None:  # or too large for one command
+            told = await editor.in_steps(edit, numbers, Job(1, "test", Micros(0)))
+        edited = told.get(name, Edited())
+        return edited.deleted, edited.changed
+
+    def _stored(self, name: str) -> list[Stored]:
+        """What the bucket holds now."""
+        number = self._engine.bucket(name).meta.number
+        with self._view.now() as store:
+            events = store.events(number, TIME_MIN_US, TIME_MAX_US).events()
+        return [Stored(event_id(number, e.seq), e.start_us, e.duration_us, json.loads(e.payload)) for e in events]
 
     # Reads
 
