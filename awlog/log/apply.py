@@ -220,8 +220,7 @@ def _append_many(bucket: BucketState, fact: EventsAppended, first_change: Change
     else:
         others.append(youngest)
     bucket.head.put_all(others)
-    for event in others:
-        writes.put_record(bucket.number, event)
+    writes.put_records(bucket.number, others)
     _note_tail(bucket, writes)
 
 

@@ -6,6 +6,8 @@ The same set, read back as a whole, is what recovery finds on the disk.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct, field
 
 from awlog.log.columns import Columns
@@ -107,6 +109,9 @@ class WriteSet(Struct):
 
     def put_record(self, bucket_number: BucketNumber, event: Event) -> None:
         self.records.setdefault(bucket_number, {})[event.seq] = event
+
+    def put_records(self, bucket_number: BucketNumber, events: Iterable[Event]) -> None:
+        self.records.setdefault(bucket_number, {}).update([(event.seq, event) for event in events])
 
     def drop_record(self, bucket_number: BucketNumber, seq: Seq) -> None:
         self.records.setdefault(bucket_number, {})[seq] = None
