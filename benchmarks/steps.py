@@ -1,4 +1,4 @@
-"""`python -m benchmarks steps`: what each stop of a heartbeat costs inside the server, and its system calls.
+"""`python -m benchmarks steps`: what each stop of a heartbeat, and of a long insertion, costs inside the server.
 
 The functions that the server runs, one after the other in this process, on a heartbeat that merges: the table of
 ARCHITECTURE.md. The commit is measured on a real store, as CPU of the thread that does it. System calls are counted by
@@ -23,23 +23,27 @@ from awlog.api.configuration import ApiSettings
 from awlog.api.guard import Guard
 from awlog.api.heartbeat import read_heartbeat
 from awlog.api.recognise import HeaderBlocks, Lines
+from awlog.api.wire import decode_events, new_events
 from awlog.engine.access import Admission
+from awlog.engine.bulk import shown
 from awlog.engine.clock import system_clock
 from awlog.log.apply import apply
 from awlog.log.columns import Columns
 from awlog.log.decide import decide
+from awlog.log.decision import Appended
+from awlog.log.sealing import seal_new
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import State
 from awlog.log.write_set import TailRow, WriteSet
 from awlog.model.access import FULL_ACCESS
 from awlog.model.bucket import BucketMeta
-from awlog.model.commands import SendHeartbeat
+from awlog.model.commands import InsertEvents, SendHeartbeat
 from awlog.model.event import BucketNumber, Event, Payload, Seq
 from awlog.model.times import Micros
 from awlog.query.render import AnswerStarts
 from awlog.storage.environment import Environment, create_if_new, prepare_directory
 from awlog.storage.writer import Writer
-from benchmarks.generator import FIRST_DAY_MS
+from benchmarks.generator import FIRST_DAY_MS, SEED, body, window_events
 from benchmarks.load import OpenOrder
 from benchmarks.load_process import LoadProcess
 from benchmarks.servers import OwnProcess, data_dir, free_address
@@ -47,6 +51,7 @@ from benchmarks.servers import OwnProcess, data_dir, free_address
 _REPEATS: Final = 20_000
 _BEST_OF: Final = 5
 _COMMITS: Final = 200
+_INSERTED: Final = 10_000
 _BATCHES: Final = (1, 16, 64)
 _NUMBER: Final = BucketNumber(1)
 _BODY: Final = (
@@ -66,6 +71,9 @@ def measure(scratch: Path) -> Iterator[str]:
     """Lines of text. About ten seconds."""
     yield "µs of CPU a heartbeat, least of five; one that merges into the tail record of its bucket"
     for name, took_us in asyncio.run(_steps()):
+        yield f"  {name:<44}{took_us:8.2f}"
+    yield f"µs of CPU an event, least of five; an insertion of {_INSERTED:,}"
+    for name, took_us in _insertion():
         yield f"  {name:<44}{took_us:8.2f}"
     yield "µs of CPU in the committing thread; each row is the tail record of another bucket"
     for rows, took_us in _commits(scratch):
@@ -132,17 +140,39 @@ class _Open:
         return Admission(FULL_ACCESS)
 
 
+def _insertion() -> Iterator[tuple[str, float]]:
+    raw = body(window_events(_INSERTED, SEED))
+    bodies = decode_events(raw)
+    assert isinstance(bodies, list)
+    events = new_events(bodies, "events")
+    records, runs = seal_new(events)
+    state = State()
+    state.add_bucket(BucketMeta(_NUMBER, "b", "t", "c", "h", Micros(0)))
+    insertion = InsertEvents("b", events, (records, runs))
+    answer = decide(state, insertion, _no_history).answer
+    assert isinstance(answer, Appended)
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("decode the JSON", lambda: decode_events(raw)),
+        ("times, durations, payloads", lambda: new_events(bodies, "events")),
+        ("lay out in segments", lambda: seal_new(events)),
+        ("decide", lambda: decide(state, insertion, _no_history)),
+        ("show what is stored", lambda: shown(answer)),
+    ]
+    for name, step in steps:
+        yield name, _least_us(step, _BEST_OF) / _INSERTED
+
+
 def _no_history(_number: BucketNumber, _entry: SegmentEntry) -> Columns:
     raise AssertionError("a heartbeat in order asks for no history")
 
 
-def _least_us(step: Callable[[], object]) -> float:
+def _least_us(step: Callable[[], object], repeats: int = _REPEATS) -> float:
     taken = []
     for _ in range(_BEST_OF):
         start_ns = time.thread_time_ns()
-        for _ in range(_REPEATS // _BEST_OF):
+        for _ in range(repeats // _BEST_OF):
             step()
-        taken.append((time.thread_time_ns() - start_ns) / (_REPEATS // _BEST_OF) / 1000)
+        taken.append((time.thread_time_ns() - start_ns) / (repeats // _BEST_OF) / 1000)
     return min(taken)
 
 
