@@ -33,7 +33,6 @@ _BY_MEDIA_TYPE: Final = {
     "application/jsonl": NDJSON,
     "*/*": JSON,
     "application/*": JSON,
-    "text/*": CSV,
 }
 
 

@@ -64,9 +64,11 @@ class Importer:
         for each in self._buckets.values():
             self._store(each)
         if not self._target.is_rehearsal:
-            with self._target.view() as view:
-                for each in self._buckets.values():
+            for each in self._buckets.values():
+                with self._target.view() as view:
                     each.look_again(view)
+                    if view is not None:
+                        view.forget()
         report.buckets = [each.report for each in self._buckets.values()]
         return report
 

@@ -14,9 +14,9 @@ from msgspec import Raw, Struct
 
 from awlog.model.errors import BadRequest
 from awlog.model.times import parse_timestamp
-from awlog.sources.event_text import decode_event, take_event
+from awlog.sources.event_text import take_events
 from awlog.sources.json_stream import JsonReader
-from awlog.sources.source import Found, PayloadTexts, SourceBucket, SourceUnreadable, Step, bucket_data
+from awlog.sources.source import STEP_BYTES, Found, PayloadTexts, SourceBucket, SourceUnreadable, Step, bucket_data
 
 _STEP_EVENTS: Final = 4096
 
@@ -119,17 +119,25 @@ def read_bucket(reader: JsonReader, key: str) -> SourceBucket:
 
 def read_events(reader: JsonReader, texts: PayloadTexts) -> Iterator[Found]:
     """The events of the bucket that the reader stands before, some thousands at a time."""
-    found = Found()
     for name in reader.members():
         if name != "events" or not reader.is_list():
             reader.skip()
             continue
-        for count, text in enumerate(reader.elements(), start=1):
-            try:
-                take_event(decode_event(text), texts, found)
-            except BadRequest as refusal:
-                found.refuse(str(refusal))
-            if count % _STEP_EVENTS == 0:
-                yield found
-                found = Found()
-    yield found
+        for written in _in_steps(reader.elements()):
+            found = Found()
+            take_events(written, texts, found)
+            yield found
+
+
+def _in_steps(elements: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Some of them at a time: not too many, and not too long."""
+    step: list[bytes] = []
+    held_bytes = 0
+    for element in elements:
+        step.append(element)
+        held_bytes += len(element)
+        if len(step) >= _STEP_EVENTS or held_bytes >= STEP_BYTES:
+            yield step
+            step, held_bytes = [], 0
+    if step:
+        yield step

@@ -9,7 +9,7 @@ from typing import Final
 from awlog.model.errors import BadRequest
 from awlog.sources.event_text import decode_event, take_event
 from awlog.sources.json_stream import VALUE_BYTES_MAX
-from awlog.sources.source import Found, PayloadTexts, SourceBucket, SourceUnreadable, Step
+from awlog.sources.source import STEP_BYTES, Found, PayloadTexts, SourceBucket, SourceUnreadable, Step
 
 _STEP_LINES: Final = 4096
 
@@ -47,7 +47,7 @@ class Lines:
             step.read += len(line)
             if text := line.strip():
                 self._take(text, texts, step)
-            if number % _STEP_LINES == 0:
+            if number % _STEP_LINES == 0 or step.read >= STEP_BYTES:
                 yield step
                 step = Step({}, 0)
         yield step

@@ -16,6 +16,8 @@ from awlog.model.event import Payload
 from awlog.model.payload import canonical_object, mend_lone_surrogates
 from awlog.model.times import Micros
 
+# What a step reads at most, apart from one event more.
+STEP_BYTES: Final = 8 << 20
 # Distinct reasons that are told apart; what comes after them is counted together.
 _REASONS_MAX: Final = 20
 _OTHER_REASONS: Final = "other reasons"

@@ -25,7 +25,7 @@ from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
 from awlog.model.times import duration_from_seconds, parse_timestamp
 from awlog.sources.json_stream import VALUE_BYTES_MAX
-from awlog.sources.source import Found, PayloadTexts, SourceBucket, SourceUnreadable, Step
+from awlog.sources.source import STEP_BYTES, Found, PayloadTexts, SourceBucket, SourceUnreadable, Step
 
 _STEP_ROWS: Final = 4096
 _FIXED: Final = ("timestamp", "duration", "end", "bucket", "data")
@@ -86,8 +86,8 @@ class Table:
             for number, row in enumerate(self._rows, start=1):
                 if row:
                     self._take(row, texts, step)
-                if number % _STEP_ROWS == 0:
-                    read_bytes = self._bytes.tell()
+                read_bytes = self._bytes.tell()
+                if number % _STEP_ROWS == 0 or read_bytes - told_bytes >= STEP_BYTES:
                     step.read, told_bytes = read_bytes - told_bytes, read_bytes
                     yield step
                     step = Step({}, 0)

@@ -141,6 +141,10 @@ class ViewAtOnce:
         """All buckets, oldest first."""
         return list(self._metas.values())
 
+    def forget(self) -> None:
+        """Lets go of what is kept of the buckets; it is read anew when it is asked for."""
+        self._view.forget_all_but(set())
+
     def next_seq(self, bucket_number: BucketNumber) -> Seq:
         """All events that the bucket ever held have a lower seq."""
         return self._view.bucket(self._snapshot, self._metas[bucket_number]).next_seq
