@@ -29,6 +29,6 @@ def config(context: click.Context, /, **values: Any) -> None:
     for field in resolved.__struct_fields__:
         source = context.get_parameter_source(field)
         value = getattr(resolved, field)
-        if field == "api_key" and value:
+        if field in ("api_key", "forward_token") and value:
             value = _HIDDEN
         click.echo(f"{field:18} {value!s:40} {_SOURCES.get(source, 'default') if source else 'default'}")

@@ -12,10 +12,12 @@ from awlog.cli.compact import compact
 from awlog.cli.config import config
 from awlog.cli.export import export
 from awlog.cli.forget import forget
+from awlog.cli.hub import hub
 from awlog.cli.import_ import import_
 from awlog.cli.openapi import openapi
 from awlog.cli.paths import paths
 from awlog.cli.privacy import privacy
+from awlog.cli.push import push
 from awlog.cli.query import query
 from awlog.cli.repair import repair
 from awlog.cli.restore import restore
@@ -58,6 +60,8 @@ _COMMANDS = (
     stats,
     token,
     tail,
+    push,
+    hub,
     openapi,
     import_,
     backup,

@@ -17,6 +17,7 @@ from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX, EdgeLimits
 from awlog.api.proxies import UNIX_PEER, Proxies
 from awlog.engine.backups import BACKUP_INTERVAL_S, BACKUP_KEEP
 from awlog.engine.engine import CACHE_BYTES
+from awlog.engine.forwarder import FORWARD_INTERVAL_S
 from awlog.engine.readers import QueryLimits
 from awlog.engine.retention import RETENTION_INTERVAL_S
 from awlog.model.payload import NESTING_MAX
@@ -30,6 +31,8 @@ PORT: Final = 5600
 TESTING_PORT: Final = 5666
 # Open files of the server itself: the store, reader processes and their pipes, sockets, backups.
 _OWN_FILES: Final = 128
+# In the table [forward] of the file, where it is not simply the setting's name without `forward_`.
+_FORWARD_NAMES: Final = {"bucket_prefixes": "forward_prefixes"}
 _CONFIG_FILE: Final = Path(platformdirs.user_config_dir("awlog", appauthor=False)) / "config.toml"
 
 
@@ -85,6 +88,11 @@ class ServerConfig(Struct, frozen=True):
     backup_interval_s: float
     backup_keep: int
     retention_interval_s: float
+    forward_url: str | None
+    forward_token: str | None
+    forward_token_file: Path | None
+    forward_interval_s: float
+    forward_prefixes: tuple[str, ...]
 
 
 # What may stand in the file, whichever command reads it.
@@ -134,6 +142,10 @@ def load_file(path: Path, *, testing: bool, known: set[str]) -> dict[str, Any]:
         raise click.UsageError(f"{path} is no valid TOML: {error}") from None
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+    forward = document.pop("forward", {})
+    if not isinstance(forward, dict):
+        raise click.UsageError(f"{path}: `forward` is a table: [forward], and below it url = ...")
+    document |= {_FORWARD_NAMES.get(name, f"forward_{name}"): value for name, value in forward.items()}
     overrides = document.pop("testing", {}) if isinstance(document.get("testing", {}), dict) else {}
     # In testing mode the file's own port and data directory are somebody else's: those of the server for real.
     shared = {name: value for name, value in document.items() if not (testing and name in ("port", "data_dir"))}
@@ -495,6 +507,40 @@ def server_options(command: _F) -> _F:
             help="How many of the server's own backups are kept.",
         ),
         click.option(
+            "--forward-url",
+            metavar="URL",
+            envvar="AWLOG_FORWARD_URL",
+            help="A hub, another awlog, to which all that is recorded here is pushed.",
+        ),
+        click.option(
+            "--forward-token",
+            metavar="TOKEN",
+            envvar="AWLOG_FORWARD_TOKEN",
+            help="A token of the hub's with the scope write; better in the file below.",
+        ),
+        click.option(
+            "--forward-token-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            envvar="AWLOG_FORWARD_TOKEN_FILE",
+            help="A file that holds nothing but that token.",
+        ),
+        click.option(
+            "--forward-interval-s",
+            type=_Seconds(0.1, 86_400),
+            default=FORWARD_INTERVAL_S,
+            show_default=True,
+            envvar="AWLOG_FORWARD_INTERVAL_S",
+            help="Seconds from one push to the next; after failures up to ten minutes.",
+        ),
+        click.option(
+            "--forward-prefix",
+            "forward_prefixes",
+            multiple=True,
+            metavar="PREFIX",
+            envvar="AWLOG_FORWARD_PREFIXES",
+            help="Push only buckets whose id begins so. May be given several times.",
+        ),
+        click.option(
             "--retention-interval-s",
             type=_Seconds(0),
             default=RETENTION_INTERVAL_S,
@@ -516,6 +562,8 @@ def server_config(values: dict[str, Any]) -> ServerConfig:
         "data_dir": values["data_dir"] or default_data_dir(testing=testing),
         "max_connections": values["max_connections"] or connections_max(),
         "port": values["port"] or (TESTING_PORT if testing else PORT),
-        **{name: tuple(values[name]) for name in ("cors_origins", "allow_hosts", "trusted_proxies")},
+        **{
+            name: tuple(values[name]) for name in ("cors_origins", "allow_hosts", "trusted_proxies", "forward_prefixes")
+        },
     }
     return ServerConfig(**resolved)

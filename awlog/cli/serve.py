@@ -41,6 +41,8 @@ from awlog.cli.tls import Encryption, encryption_of
 from awlog.engine.access import AccessRules
 from awlog.engine.backups import BackupPlan
 from awlog.engine.engine import Engine
+from awlog.engine.forwarder import ForwardPlan
+from awlog.engine.push import Hub
 from awlog.engine.readers import QueryLimits
 from awlog.model.errors import CannotStart, DataDamaged, FormatTooNew
 from awlog.model.payload import limit_nesting
@@ -128,6 +130,19 @@ def _open(config: ServerConfig, *, let_go: Callable[[], object]) -> Environment:
     return Environment(config.data_dir)
 
 
+def _forward_plan(config: ServerConfig) -> ForwardPlan | None:
+    if config.forward_url is None:
+        return None
+    token = config.forward_token
+    if config.forward_token_file is not None:
+        try:
+            token = config.forward_token_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CannotStart(f"The file that `forward_token_file` names cannot be read: {error}") from None
+    hub = Hub(config.forward_url, token, config.forward_prefixes or ("",))
+    return ForwardPlan(hub, config.forward_interval_s)
+
+
 def _rehearsal(config: ServerConfig) -> None:
     environment = Environment(config.data_dir)
     if environment.is_cut_short():
@@ -185,6 +200,7 @@ async def _serve(
         query_limits=query_limits,
         access_rules=rules,
         backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
+        forward_plan=_forward_plan(config),
     )
     check_exposure(config, needs_tokens=engine.access_is_set_up)
     if config.retention_interval_s:

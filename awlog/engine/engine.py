@@ -25,6 +25,7 @@ from awlog.engine.compaction import Compaction
 from awlog.engine.editor import Editor
 from awlog.engine.feed import Feed
 from awlog.engine.figures import Counts, EngineFigures, Readiness
+from awlog.engine.forwarder import Forwarder, ForwardPlan
 from awlog.engine.jobs import Jobs
 from awlog.engine.reader_process import DocumentRequest, Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
@@ -41,6 +42,7 @@ from awlog.log.filtering import filtered_import, filtered_insert
 from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeats
 from awlog.log.history import count_events, events_newest_first, fingerprint, first_page, page_newest_first
+from awlog.log.mirror import cursors, id_here
 from awlog.log.retention import SETTING as RETENTION_SETTING
 from awlog.log.sealing import records_to_seal, seal, seal_new, sealed_if_new
 from awlog.log.segment import decode_segment
@@ -139,6 +141,7 @@ class Engine:
         query_limits: QueryLimits = _QUERY_LIMITS,
         backup_plan: BackupPlan = _NO_BACKUPS,
         access_rules: AccessRules = _ACCESS_RULES,
+        forward_plan: ForwardPlan | None = None,
         open_writer: Callable[[Environment], Writer] = Writer,
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
@@ -187,6 +190,9 @@ class Engine:
             counts=self._counts,
         )
         self._upkeep = Upkeep(self._seal_oldest)
+        self.forwarder = (
+            None if forward_plan is None or self.read_only else Forwarder(environment.data_dir, forward_plan)
+        )
         self.backups = Backups(environment.data_dir, backup_plan, clock)
         self._compaction = Compaction(
             environment, self._committer, without_snapshots=self._without_snapshots, on_swapped=self._take_new_file
@@ -215,6 +221,8 @@ class Engine:
             self._note_uses_timer.cancel()
             self._note_uses()
         await self._committer.close()
+        if self.forwarder is not None:
+            await self.forwarder.close()  # now that all is durable
         if self._broken is None and self.read_only is None:
             self._writer.mark_clean()
 
@@ -308,6 +316,14 @@ class Engine:
         self._counts.inserted += taken.inserted
         self._streamed_count += taken.end - command.begin
         return taken
+
+    def push_cursors(self, device_id: str) -> dict[str, tuple[int, int]]:
+        """How far a device's buckets were pushed here: epoch and change, by their ids there. O(buckets)."""
+        return cursors(self._durable, device_id)
+
+    def pushed_to(self, device_id: str, bucket_id: str) -> str:
+        """The id here of a device's bucket, whether it was pushed yet or not. O(buckets)."""
+        return id_here(self._durable, device_id, bucket_id)
 
     def last_sequence(self, producer_id: str) -> int:
         """How far a producer's stream is durable; 0 if nothing is known of it."""

@@ -30,7 +30,12 @@ class EventLines:
 
 def bucket_line(meta: BucketMeta) -> bytes:
     """A bucket's metadata, as `GET /buckets/<id>` shows it, without what follows from its events."""
-    shown = {
+    return _line(meta.change, "bucket", bucket=meta.id, metadata=metadata_of(meta))
+
+
+def metadata_of(meta: BucketMeta) -> dict[str, Any]:
+    """For JSON. What of a mirrored bucket is the hub's own business is left out."""
+    return {
         "id": meta.id,
         "name": meta.name,
         "type": meta.type,
@@ -39,7 +44,6 @@ def bucket_line(meta: BucketMeta) -> bytes:
         "created": format_timestamp(meta.created_us),
         "data": Raw(meta.data),
     }
-    return _line(meta.change, "bucket", bucket=meta.id, metadata=shown)
 
 
 def setting_line(change: Change, key: str, value: bytes | None) -> bytes:

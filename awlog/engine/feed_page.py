@@ -79,6 +79,23 @@ def read_page(view: ViewAtOnce, request: FeedRequest) -> Iterator[FeedEntry | Pa
     yield PageEnd(last if more else max(last, request.head), more)
 
 
+def head_change(view: ViewAtOnce) -> Change:
+    """The newest change in a snapshot. O(records that are not sealed)."""
+    snapshot = view.snapshot
+    numbers = [snapshot.oldest_change(), *(meta.change for meta in view.buckets())]
+    numbers += [row.change for _, row in snapshot.setting_rows()]
+    last = snapshot.last_tombstone()
+    if last is not None:
+        numbers.append(last)
+    for meta in view.buckets():
+        bucket = view.bucket(meta.number)
+        numbers += [event.change for event in bucket.head]
+        numbers += [entry.max_change for entry in bucket.index]
+        if bucket.tail is not None:
+            numbers.append(bucket.tail.change)
+    return max(numbers)
+
+
 def _singles(view: ViewAtOnce, snapshot: Snapshot, request: FeedRequest) -> Iterator[_Found]:
     """Buckets, settings, and the next tombstones."""
     after, shown = request.after, request.shown

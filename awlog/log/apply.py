@@ -40,8 +40,10 @@ from awlog.model.facts import (
     EventDeleted,
     EventsAppended,
     EventsDeleted,
+    EventsPlaced,
     EventsReplaced,
     Fact,
+    MirrorAdvanced,
     ProducerAdvanced,
     RecordsSealed,
     SealedRun,
@@ -100,6 +102,17 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
             first_change = _next_changes(state, writes, len(fact.ranges))
             for number, (first, last) in enumerate(fact.ranges, start=first_change):
                 writes.tombstones[Change(number)] = EventsGone(fact.bucket_number, first, last)
+        case EventsPlaced():
+            bucket = _bucket(state, fact.bucket_number)
+            first_change = _next_changes(state, writes, len(fact.events))
+            for number, event in enumerate(fact.events, start=first_change):
+                assert bucket.head.get(event.seq) is None, "what is placed is not stored"
+                bucket.next_seq = max(bucket.next_seq, Seq(event.seq + 1))
+                _place(bucket, _numbered(event, number), writes)
+            _note_change(bucket, writes)
+        case MirrorAdvanced():
+            bucket = _bucket(state, fact.bucket_number)
+            bucket.meta = writes.buckets[bucket.number] = replace(bucket.meta, origin=fact.origin)
         case RecordsSealed():
             bucket = _bucket(state, fact.bucket_number)
             bucket.head.remove_all(fact.seqs)

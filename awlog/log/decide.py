@@ -17,6 +17,7 @@ from awlog.log.filtering import decide_filtered_heartbeat, filtered_import, filt
 from awlog.log.filters import SETTING as FILTERS_SETTING
 from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeat, decide_heartbeats
+from awlog.log.mirror import decide_push, require_own
 from awlog.log.retention import SETTING as RETENTION_SETTING
 from awlog.log.retention import retention_rules
 from awlog.log.sealing import moved, seal_new
@@ -35,6 +36,8 @@ from awlog.model.commands import (
     InsertEvents,
     NewEvent,
     NoteTokenUses,
+    PushChanges,
+    ReleaseBucket,
     RequireTokens,
     RevokeToken,
     SealedBeforehand,
@@ -70,6 +73,7 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
     match command:
         case SendHeartbeat():
             bucket = state.bucket(command.bucket_id)
+            require_own(bucket)
             filters = state.filters()
             if filters is not None:
                 return decide_filtered_heartbeat(filters, bucket, command, load)
@@ -77,12 +81,14 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
         case SendHeartbeats():
             return Decision(*decide_heartbeats(state, command, load))
         case InsertEvents():
+            require_own(state.bucket(command.bucket_id))
             return _insert(state.bucket(command.bucket_id), filtered_insert(state.filters(), command), load)
         case CreateBucket():
             if state.find_bucket(command.bucket_id) is not None:
                 raise BucketExists(f"There is a bucket named {command.bucket_id!r} already")
             return Decision([BucketCreated(_new_meta(command, state.next_bucket_number))], None)
         case UpdateBucket():
+            require_own(state.bucket(command.bucket_id))
             meta = state.bucket(command.bucket_id).meta
             given = {name: getattr(command, name) for name in ("type", "client", "hostname", "name", "data")}
             changes = {name: value for name, value in given.items() if value is not None}
@@ -90,9 +96,11 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
                 changes["data"] = with_field(changes.get("data", meta.data), "device_id", command.device_id)
             return Decision([BucketUpdated(msgspec.structs.replace(meta, **changes))], None)
         case DeleteBucket():
+            require_own(state.bucket(command.bucket_id))
             return Decision([BucketDeleted(state.bucket(command.bucket_id).number)], None)
         case DeleteEvent():
             bucket = state.bucket(command.bucket_id)
+            require_own(bucket)
             seq = seq_in_bucket(bucket.number, command.wire_id)
             if seq is None or bucket.find(seq, load) is None:
                 return Decision([], answer=False)
@@ -100,6 +108,12 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
             return Decision([EventDeleted(bucket.number, seq)], answer=True)
         case ImportBuckets():
             return _import(state, filtered_import(state.filters(), command), load)
+        case PushChanges():
+            return decide_push(state, command, load)
+        case ReleaseBucket():
+            meta = state.bucket(command.bucket_id).meta
+            released = [] if meta.origin is None else [BucketUpdated(msgspec.structs.replace(meta, origin=None))]
+            return Decision([*released], answer=bool(released))
         case ChangeSetting():
             if command.value is not None:
                 check_setting(command.key, command.value)
@@ -186,6 +200,8 @@ def _import(state: State, command: ImportBuckets, load: LoadSegment) -> Decision
     next_seqs: dict[str, tuple[BucketNumber, Seq]] = {}
     for create, events, sealed in command.buckets:
         bucket = state.find_bucket(create.bucket_id)
+        if bucket is not None:
+            require_own(bucket)
         added = events
         if create.bucket_id not in next_seqs:
             if bucket is None:

@@ -10,7 +10,7 @@ from awlog.log.decision import Decision, Stored, given
 from awlog.log.state import BucketState, LoadSegment, State
 from awlog.log.tail import covers, merged_duration_us
 from awlog.model.commands import SendHeartbeat, SendHeartbeats, Taken
-from awlog.model.errors import AwlogError, NoSuchBucket, Unavailable
+from awlog.model.errors import AwlogError, MirroredBucket, NoSuchBucket, Unavailable
 from awlog.model.event import Event, Payload, Seq
 from awlog.model.facts import EventAppended, Fact, ProducerAdvanced, TailExtended
 from awlog.model.times import Micros
@@ -91,6 +91,8 @@ def decide_heartbeats(state: State, command: SendHeartbeats, load: LoadSegment) 
                 bucket = state.find_bucket(beat.bucket_id)
                 if bucket is None:
                     raise NoSuchBucket(beat.bucket_id)
+                if bucket.meta.origin is not None:
+                    raise MirroredBucket(beat.bucket_id, bucket.meta.origin.device_id)
                 run = runs[beat.bucket_id] = _Run(bucket)
             if filters is not None:
                 kept = filters.kept(beat.bucket_id, beat.payload)

@@ -14,6 +14,17 @@ BUCKET_ID_BYTES_MAX: Final = 1024
 EMPTY_PAYLOAD: Final = Payload(b"{}")
 
 
+class Origin(Struct, frozen=True, array_like=True):
+    """Where a mirrored bucket comes from, and how far it was pushed: all changes of its device up to `change`, as counted
+    in `epoch`.
+    """
+
+    device_id: str
+    bucket_id: str
+    epoch: int
+    change: int
+
+
 class BucketMeta(Struct, frozen=True):
     """What a bucket is, apart from its events. `number` is given once and never reused, `id` may come again."""
 
@@ -26,6 +37,7 @@ class BucketMeta(Struct, frozen=True):
     name: str | None = None
     data: Payload = EMPTY_PAYLOAD
     change: Change = UNNUMBERED
+    origin: Origin | None = None
 
 
 def is_valid_bucket_id(text: str) -> bool:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from awlog.model.access import Token
 from awlog.model.edits import BucketEdit
 from awlog.model.errors import AwlogError, Refused
-from awlog.model.event import Event, Payload
+from awlog.model.event import Event, Payload, Seq
 from awlog.model.facts import SealedRun
 from awlog.model.times import Micros
 
@@ -172,8 +172,40 @@ class EditEvents(Struct, frozen=True):
     whole: bool
 
 
+class PushedItem(Struct, frozen=True):
+    """One change of a mirrored bucket: an event as it is now, or the seqs of events that are gone, or with neither: the
+    bucket was deleted, with all that was pushed before.
+    """
+
+    event: Event | None = None
+    gone: tuple[Seq, Seq] | None = None
+
+
+class PushChanges(Struct, frozen=True):
+    """What a device sends of one of its buckets: whole or not at all. `bucket` is as it is now, None if it is gone.
+
+    Refused with PushConflict unless `after` and `epoch` are where the mirrored bucket is.
+    """
+
+    device_id: str
+    bucket_id: str
+    epoch: int
+    after: int
+    to: int
+    bucket: CreateBucket | None
+    items: list[PushedItem]
+
+
+class ReleaseBucket(Struct, frozen=True):
+    """A mirrored bucket becomes an ordinary one, which its device pushes no more to."""
+
+    bucket_id: str
+
+
 Command = (
-    CreateBucket
+    PushChanges
+    | ReleaseBucket
+    | CreateBucket
     | UpdateBucket
     | DeleteBucket
     | InsertEvents

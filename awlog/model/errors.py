@@ -108,6 +108,24 @@ class RequestTimeout(Refused):
     """The client stopped in the middle of its body."""
 
 
+class MirroredBucket(Refused):
+    """A bucket that a device pushes is changed by somebody else."""
+
+    def __init__(self, bucket_id: str, device_id: str) -> None:
+        super().__init__(
+            f"The bucket {bucket_id!r} mirrors one of device {device_id}, and only that device changes it. "
+            f"`awlog hub release {bucket_id}` ends the mirroring."
+        )
+
+
+class PushConflict(Refused):
+    """A push does not go on where the mirrored bucket is; `cursor` says where that is: epoch and change."""
+
+    def __init__(self, epoch: int, change: int) -> None:
+        super().__init__(f"This hub has this bucket up to change {change} of epoch {epoch}: go on from there")
+        self.cursor = (epoch, change)
+
+
 class ChangesGone(Refused):
     """A follower asks for changes of which some are forgotten, or that this store never had: it must begin anew."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from awlog.model.access import Token
-from awlog.model.bucket import BucketMeta
+from awlog.model.bucket import BucketMeta, Origin
 from awlog.model.edits import SeqRange
 from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.model.times import Micros
@@ -93,6 +93,20 @@ class EventsDeleted(Struct, frozen=True):
     ranges: list[SeqRange]
 
 
+class EventsPlaced(Struct, frozen=True):
+    """Events of a mirrored bucket that are new here, with the seqs that their device gave them. Ascending."""
+
+    bucket_number: BucketNumber
+    events: list[Event]
+
+
+class MirrorAdvanced(Struct, frozen=True):
+    """How far a mirrored bucket was pushed. No follower is told: it takes no change number."""
+
+    bucket_number: BucketNumber
+    origin: Origin
+
+
 class SettingChanged(Struct, frozen=True):
     key: str
     value: bytes | None
@@ -146,6 +160,8 @@ Fact = (
     | EventsReplaced
     | EventDeleted
     | EventsDeleted
+    | EventsPlaced
+    | MirrorAdvanced
     | SettingChanged
     | ProducerAdvanced
     | TokenCreated

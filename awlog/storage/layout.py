@@ -12,7 +12,7 @@ from awlog.log.record import decode_record, encode_record
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.write_set import ProducerRow, SettingRow, TailRow, Tombstone
 from awlog.model.access import Grant, Scope, Token
-from awlog.model.bucket import BucketMeta
+from awlog.model.bucket import BucketMeta, Origin
 from awlog.model.errors import DataDamaged
 from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import Micros
@@ -154,13 +154,16 @@ class _BucketRow(msgspec.Struct, array_like=True):
     name: str | None
     data: bytes
     change: int
+    origin: Origin | None = None
 
 
 _BUCKET_DECODER: Final = msgspec.msgpack.Decoder(_BucketRow)
 
 
 def encode_bucket(meta: BucketMeta) -> bytes:
-    row = _BucketRow(meta.id, meta.type, meta.client, meta.hostname, meta.created_us, meta.name, meta.data, meta.change)
+    row = _BucketRow(
+        meta.id, meta.type, meta.client, meta.hostname, meta.created_us, meta.name, meta.data, meta.change, meta.origin
+    )
     return with_checksum(bucket_key(meta.number), msgspec.msgpack.encode(row))
 
 
@@ -178,6 +181,7 @@ def decode_bucket(key: bytes, value: bytes) -> BucketMeta:
         row.name,
         Payload(row.data),
         Change(row.change),
+        row.origin,
     )
 
 

@@ -97,6 +97,11 @@ class Snapshot:
                 for key, value in cursor:
                     yield layout.change_of(bytes(key)), layout.decode_tombstone(bytes(key), bytes(value))
 
+    def last_tombstone(self) -> Change | None:
+        """The change of the newest tombstone. Raises DataDamaged."""
+        with self._txn.cursor(self._databases[layout.CHANGES]) as cursor:
+            return layout.change_of(bytes(cursor.key())) if cursor.last() else None
+
     def oldest_change(self) -> Change:
         """The newest change whose tombstone was dropped, 0 if all are kept. Raises DataDamaged."""
         stored = self._txn.get(layout.OLDEST_CHANGE_KEY, db=self._databases[layout.META])

@@ -20,6 +20,8 @@ EXPECTED = {
     errors.Unauthorized("why"): 401,
     errors.Forbidden("why"): 403,
     errors.ChangesGone(7): 410,
+    errors.MirroredBucket("b", "d"): 403,
+    errors.PushConflict(1, 7): 409,
     errors.OriginNotAllowed("why"): 403,
     errors.NotFound("why"): 404,
     errors.NoSuchBucket("notes"): 404,

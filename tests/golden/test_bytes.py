@@ -74,8 +74,8 @@ BUCKETS = {
         None,
         Payload(b'{"k":1}'),
         Change(4),
-    ): b"\x11\x4e\xfd\x72"  # crc32 of the key and the rest
-    b"\x98"  # MessagePack: an array of eight
+    ): b"\xc4\x11\xc5\xea"  # crc32 of the key and the rest
+    b"\x99"  # MessagePack: an array of nine
     b"\xb6aw-watcher-window_desk"
     b"\xadcurrentwindow"
     b"\xb1aw-watcher-window"
@@ -83,9 +83,10 @@ BUCKETS = {
     b"\xcf\x00\x06\x17\x61\x8c\x95\x38\x40"  # created
     b"\xc0"  # no name
     b'\xc4\x07{"k":1}'
-    b"\x04",  # change
+    b"\x04"  # change
+    b"\xc0",  # no origin
     BucketMeta(NUMBER, "日", "", "", "", Micros(-1), "n", Payload(b"{}"), Change(70_000)): data(
-        "051c9bd2", "98", "a3e697a5", "a0", "a0", "a0", "ff", "a16e", "c4027b7d", "ce00011170"
+        "30c104a6", "99", "a3e697a5", "a0", "a0", "a0", "ff", "a16e", "c4027b7d", "ce00011170", "c0"
     ),
 }
 
