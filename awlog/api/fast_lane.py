@@ -50,6 +50,8 @@ _SWEEP_S: Final = 1.0
 _ARRIVAL_SWEEPS: Final = 2
 # Sweeps in which what comes behind a refusal is thrown away.
 _LINGER_SWEEPS: Final = 2
+# A stopping server waits no longer for one that reads nothing: it has ten seconds for all.
+_STOPPING_UNREAD_S: Final = 3.0
 # Sweeps without a word, then the connection is closed.
 _IDLE_SWEEPS: Final = 3600
 # What may wait behind the request that is being carried out; then the connection is not read on.
@@ -306,7 +308,8 @@ class _Connection(asyncio.Protocol):
         if unread_bytes or self._unread_bytes:
             self._unread_sweeps = self._unread_sweeps + 1 if unread_bytes == self._unread_bytes else 0
             self._unread_bytes = unread_bytes
-            if self._unread_sweeps > limits.unread_s:
+            patience_s = _STOPPING_UNREAD_S if self._lane.in_progress.stopping else limits.unread_s
+            if self._unread_sweeps > min(patience_s, limits.unread_s):
                 transport.abort()
                 return
         if self._is_refused:

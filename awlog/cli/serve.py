@@ -57,10 +57,10 @@ from awlog.storage.rehearsal import rehearse
 
 _log: Final = structlog.get_logger(part="serve")
 
-# What a stop takes at most; of that, what it gives to requests in progress, and then to connections that do not close.
-_STOP_S: Final = 9.5
-_FINISH_S: Final = 8.5
-_CLOSE_S: Final = 1.0
+# A stop takes ten seconds at most. Of them it gives this to requests in progress, and then twice this, because aiohttp does
+# it twice, to connections that do not close.
+_FINISH_S: Final = 8.0
+_CLOSE_S: Final = 0.5
 # When the server has answered those that waited for it, it gets ready for queries.
 _READER_AFTER_S: Final = 0.5
 # After a refused body: how long its rest is read and thrown away, so that the client sees the answer.
@@ -266,7 +266,6 @@ async def _serve(
         await stopping.wait()
     manager.stopping()
     _log.info("stopping", untold=telemetry.untold_count())
-    deadline_s = loop.time() + _STOP_S
     lane.on_room = lambda: None
     listeners.close()
     if local_listener is not None:
@@ -274,10 +273,9 @@ async def _serve(
     # First what has begun, then aiohttp's own shutdown: that throws away the rest of a body that is still coming.
     await in_progress.finish(_FINISH_S)
     lane.close()
-    patience_s = max(0.1, min(_CLOSE_S, deadline_s - loop.time()))
     for each in (server, local_server):
         each.pre_shutdown()
-    await asyncio.gather(server.shutdown(patience_s), local_server.shutdown(patience_s))
+    await asyncio.gather(server.shutdown(_CLOSE_S), local_server.shutdown(_CLOSE_S))
     await engine.close()
     environment.close()
     stop_listening_locally(config.data_dir)
