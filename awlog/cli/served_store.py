@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 
 from awlog.cli.local_socket import LocalServer
 from awlog.model.commands import NewEvent
+from awlog.model.errors import Refused
 from awlog.model.event import SEQ_MAX, Seq
 from awlog.model.times import format_timestamp, seconds_from_us
 from awlog.sources.source import SourceBucket
@@ -23,6 +25,10 @@ _CACHE_BYTES: Final = 8 << 20
 _BODY_BYTES: Final = 2 << 20
 
 
+class ServerGone(Refused):
+    """The connection to the running server broke off."""
+
+
 class _WithId(msgspec.Struct):
     id: int
 
@@ -31,7 +37,7 @@ _STORED: Final = msgspec.json.Decoder(list[_WithId])
 
 
 class ServedStore:
-    """A `Target`. Raises ServerRefused, and OSError when the server goes away."""
+    """A `Target`. Raises ServerRefused, and ServerGone when the server ends."""
 
     is_recording = True
     is_rehearsal = False
@@ -54,15 +60,12 @@ class ServedStore:
         }
         if bucket.created_us is not None:
             body["created"] = format_timestamp(bucket.created_us)
-        with self._server.open("POST", _path(bucket.id), body) as response:
-            response.read()
-            return response.status == 200
+        return self._post(_path(bucket.id), body)[0] == 200
 
     def insert(self, bucket_id: str, events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
         spans: list[tuple[Seq, Seq]] = []
         for body in _bodies(events):
-            with self._server.open("POST", f"{_path(bucket_id)}/events", msgspec.Raw(body)) as response:
-                stored = _STORED.decode(response.read())
+            stored = _STORED.decode(self._post(f"{_path(bucket_id)}/events", msgspec.Raw(body))[1])
             spans.append((Seq(stored[0].id & SEQ_MAX), Seq(stored[-1].id & SEQ_MAX)))
         return spans
 
@@ -72,7 +75,18 @@ class ServedStore:
             return view.settings()
 
     def set_setting(self, key: str, value: bytes) -> None:
-        self._server.ask("POST", f"/api/0/settings/{quote(key, safe='')}", msgspec.Raw(value))
+        self._post(f"/api/0/settings/{quote(key, safe='')}", msgspec.Raw(value))
+
+    def _post(self, path: str, body: Any) -> tuple[int, bytes]:
+        """Status and body of a good answer. Raises ServerGone, ServerRefused."""
+        try:
+            with self._server.open("POST", path, body) as response:
+                return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerGone(
+                "The server that owns the store went away in the middle of the import. What it answered for is stored: "
+                "run the import again, now or when it is back."
+            ) from error
 
     @contextmanager
     def view(self) -> Iterator[ViewAtOnce | None]:

@@ -14,6 +14,7 @@ from awlog.storage.check import sizes
 from awlog.storage.environment import Environment
 from tests.moving_in.databases import PythonEvent, python_database
 from tests.moving_in.stores import canonical, contents, imported, rows
+from tests.server import Server
 
 
 def events_with_copies(count: int, seed: int) -> list[PythonEvent]:
@@ -52,6 +53,33 @@ def test_an_import_killed_between_its_commits_gives_the_same_in_the_end(tmp_path
     assert rows(imported(database, "--data-dir", data_dir))["window"][1] == "0"
     assert database.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", database.name]
+
+
+def test_an_import_through_a_server_that_is_killed_gives_the_same_in_the_end(tmp_path: Path) -> None:
+    """The command says that the server is gone; with the next server it brings what is missing, while a watcher beats."""
+    events = events_with_copies(80_000, 7)
+    database = python_database(tmp_path / "peewee-sqlite.v2.db", {"window": events})
+    data_dir = tmp_path / "data"
+    command = [sys.executable, "-m", "awlog", "import", str(database), "--data-dir", str(data_dir)]
+    with Server(data_dir) as server:
+        importing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while importing.poll() is None and _event_count(data_dir) == 0:
+            time.sleep(0.005)
+        server.kill()
+        _, said = importing.communicate()
+    assert importing.returncode == 1
+    assert "went away in the middle" in said
+    assert "Traceback" not in said
+    brought = contents(data_dir)["window"].total()
+    assert 0 < brought < len(events)
+    with Server(data_dir) as server:
+        beat = {"timestamp": "2024-05-01T10:00:00Z", "duration": 1, "data": {"status": "afk"}}
+        server.request("POST", "/api/0/buckets/window/heartbeat?pulsetime=10", beat)
+        table = rows(imported(database, "--data-dir", data_dir))
+    assert [int(cell.replace(",", "")) for cell in table["window"][1:3]] == [len(events) - brought, brought]
+    expected = Counter((start, round(seconds * 1e6), canonical(data)) for start, seconds, data in events)
+    assert contents(data_dir)["window"] - expected == Counter({(1714557600_000000, 1_000_000, '{"status":"afk"}'): 1})
+    assert expected - contents(data_dir)["window"] == Counter()
 
 
 def _kill_when_it_has_brought_more(command: list[str], data_dir: Path, known_count: int) -> None:
