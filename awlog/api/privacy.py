@@ -91,8 +91,8 @@ async def preview_filters(call: Call) -> web.StreamResponse:
             hits = told.rules[place]
             hits.events += events
             if hits.samples is not None:
-                samples = [Raw(sample) for sample in each.samples[place]]
-                hits.samples += samples[: _SAMPLES_MAX - len(hits.samples)]
+                new = [sample for sample in each.samples[place] if sample not in map(bytes, hits.samples)]
+                hits.samples += [Raw(sample) for sample in new][: _SAMPLES_MAX - len(hits.samples)]
     return call.json(wire.encode(told))
 
 
