@@ -18,6 +18,7 @@ from awlog.api.proxies import UNIX_PEER, Proxies
 from awlog.engine.backups import BACKUP_INTERVAL_S, BACKUP_KEEP
 from awlog.engine.engine import CACHE_BYTES
 from awlog.engine.forwarder import FORWARD_INTERVAL_S
+from awlog.engine.jobs import JOBS_WAITING_MAX
 from awlog.engine.readers import QueryLimits
 from awlog.engine.retention import RETENTION_INTERVAL_S
 from awlog.model.payload import NESTING_MAX
@@ -93,6 +94,7 @@ class ServerConfig(Struct, frozen=True):
     forward_token_file: Path | None
     forward_interval_s: float
     forward_prefixes: tuple[str, ...]
+    max_jobs_waiting: int
 
 
 # What may stand in the file, whichever command reads it.
@@ -539,6 +541,14 @@ def server_options(command: _F) -> _F:
             metavar="PREFIX",
             envvar="AWLOG_FORWARD_PREFIXES",
             help="Push only buckets whose id begins so. May be given several times.",
+        ),
+        click.option(
+            "--max-jobs-waiting",
+            type=click.IntRange(1),
+            default=JOBS_WAITING_MAX,
+            show_default=True,
+            envvar="AWLOG_MAX_JOBS_WAITING",
+            help="Most jobs (erasing, privacy filters, retention) that wait for their turn.",
         ),
         click.option(
             "--retention-interval-s",

@@ -201,6 +201,7 @@ async def _serve(
         access_rules=rules,
         backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
         forward_plan=_forward_plan(config),
+        jobs_waiting_max=config.max_jobs_waiting,
     )
     check_exposure(config, needs_tokens=engine.access_is_set_up)
     if config.retention_interval_s:

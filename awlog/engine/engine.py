@@ -26,7 +26,7 @@ from awlog.engine.editor import Editor
 from awlog.engine.feed import Feed
 from awlog.engine.figures import Counts, EngineFigures, Readiness
 from awlog.engine.forwarder import Forwarder, ForwardPlan
-from awlog.engine.jobs import Jobs
+from awlog.engine.jobs import JOBS_WAITING_MAX, Jobs
 from awlog.engine.reader_process import DocumentRequest, Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
 from awlog.engine.retention import Retention
@@ -142,6 +142,7 @@ class Engine:
         backup_plan: BackupPlan = _NO_BACKUPS,
         access_rules: AccessRules = _ACCESS_RULES,
         forward_plan: ForwardPlan | None = None,
+        jobs_waiting_max: int = JOBS_WAITING_MAX,
         open_writer: Callable[[Environment], Writer] = Writer,
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
@@ -197,7 +198,7 @@ class Engine:
         self._compaction = Compaction(
             environment, self._committer, without_snapshots=self._without_snapshots, on_swapped=self._take_new_file
         )
-        self.jobs = Jobs(clock)
+        self.jobs = Jobs(clock, waiting_max=jobs_waiting_max)
         self.editor = Editor(
             buckets=lambda: self._durable.buckets(),
             submit=self._submit_edits,

@@ -20,7 +20,7 @@ from awlog.model.times import Micros
 
 _log: Final = structlog.get_logger(part="jobs")
 
-WAITING_MAX: Final = 16
+JOBS_WAITING_MAX: Final = 16
 # Jobs that have ended and can be asked about.
 _ENDED_KEPT: Final = 100
 
@@ -58,8 +58,9 @@ Work = Callable[[Job], Awaitable[Any]]
 class Jobs:
     """Owns one task, which runs the jobs in the order they came. Loop only."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, waiting_max: int = JOBS_WAITING_MAX) -> None:
         self._clock = clock
+        self._waiting_max = waiting_max
         self._jobs: OrderedDict[int, Job] = OrderedDict()
         self._waiting: deque[tuple[Job, Work]] = deque()
         self._ended: dict[int, asyncio.Event] = {}
@@ -69,8 +70,11 @@ class Jobs:
 
     def start(self, kind: str, work: Work) -> Job:
         """Queues the work. Raises Unavailable if too much waits already."""
-        if len(self._waiting) >= WAITING_MAX:
-            raise Unavailable(f"{WAITING_MAX} jobs wait already; try again when one has ended")
+        if len(self._waiting) >= self._waiting_max:
+            raise Unavailable(
+                f"{self._waiting_max} jobs wait already; try again when one has ended, "
+                "or raise the setting `max_jobs_waiting`"
+            )
         job = Job(self._next_id, kind, self._clock())
         self._next_id += 1
         self._jobs[job.id] = job

@@ -126,6 +126,7 @@ SETTINGS = [
         "retention_interval_s = 600",
         {"flag": "0.0", "environment": "60.0", "file": "600.0", "default": "3600.0"},
     ),
+    simple("max_jobs_waiting", "10", "11", "12", "16"),
     simple("max_queries", "10", "11", "12", str(os.cpu_count())),
     simple("max_queries_waiting", "10", "11", "12", "64"),
     simple("max_bodies_bytes", "10", "11", "12", str(256 << 20)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from awlog.engine import editor as editor_module
-from awlog.engine.jobs import WAITING_MAX, Job, JobState
+from awlog.engine.jobs import JOBS_WAITING_MAX, Job, JobState
 from awlog.log.filters import SETTING
 from awlog.log.retention import SETTING as RETENTION_SETTING
 from awlog.model.commands import ChangeSetting
@@ -152,8 +152,8 @@ async def test_jobs_that_wait_are_bounded(engine: WatchedEngine) -> None:
     async def fail(_job: Job) -> None:
         raise Unavailable("no disk")
 
-    jobs = [engine.jobs.start("test", fail) for _ in range(WAITING_MAX)]
-    with pytest.raises(Unavailable, match=str(WAITING_MAX)):
+    jobs = [engine.jobs.start("test", fail) for _ in range(JOBS_WAITING_MAX)]
+    with pytest.raises(Unavailable, match="max_jobs_waiting"):
         engine.jobs.start("test", fail)
     await within_patience(engine.jobs.ended(jobs[-1]))
     assert {(job.state, job.error) for job in jobs} == {(JobState.FAILED, "no disk")}
