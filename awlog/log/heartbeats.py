@@ -60,7 +60,7 @@ def _covering(bucket: BucketState, beat: SendHeartbeat, load: LoadSegment) -> Ev
 
 def decide_heartbeats(state: State, command: SendHeartbeats, load: LoadSegment) -> tuple[list[Fact], Taken]:
     """The outcome of many heartbeats, or of the first of them: `Taken.end` says where to go on once the facts are
-    applied. That is the end, or a heartbeat that is older than a tail record which this decision changes.
+    applied. That is the end, or a late heartbeat behind many new events.
 
     About 0.5 µs for one that merges. What is refused is named in the answer; raises only Unavailable, because a line that
     would be taken later must not count as decided.
@@ -112,7 +112,7 @@ def decide_heartbeats(state: State, command: SendHeartbeats, load: LoadSegment) 
             elif start_us > run.start_us:
                 run.append(beat)
                 inserted += 1
-            elif run.has_changed():
+            elif run.is_long():
                 break
             elif run.append_late(beat, load):
                 inserted += 1
@@ -129,6 +129,9 @@ def decide_heartbeats(state: State, command: SendHeartbeats, load: LoadSegment) 
         facts.append(ProducerAdvanced(command.producer.id, command.producer.first_sequence + end - 1))
     return facts, taken
 
+
+# New events that a late heartbeat is compared with one by one, in 10 µs. Deciding it alone takes 35 µs and more.
+_LATE_AMONG_MAX = 128
 
 # The start of the tail record of an empty bucket: before every instant, so that what comes is younger.
 _NEVER_US = -(1 << 63)
@@ -159,22 +162,27 @@ class _Run:
         self._become_tail(event)
 
     def append_late(self, beat: SendHeartbeat, load: LoadSegment) -> bool:
-        """What is not younger than the tail record is decided on its own: is it a new event?
+        """What is not younger than the tail record: is it a new event? Raises DataDamaged, InsufficientStorage."""
+        if self._covers(beat) or _covering(self._bucket, beat, load) is not None:
+            return False
+        event = Event(given(self._next_seq), beat.start_us, beat.duration_us, beat.payload)
+        self._put(event)
+        if event.start_us == self.start_us:  # of equal starts the last is the youngest
+            self._become_tail(event)
+        return True
 
-        Only while nothing has changed. Raises DataDamaged, InsufficientStorage.
-        """
-        for fact in decide_heartbeat(self._bucket, beat, load).facts:
-            assert isinstance(fact, EventAppended), "it does not continue the tail record"
-            self._put(fact.event)
-            if self._bucket.tail is None or fact.event.younger_than(self._bucket.tail):
-                self._become_tail(fact.event)
-            return True
-        return False
-
-    def has_changed(self) -> bool:
-        """Is the bucket another than the state says?"""
+    def _covers(self, beat: SendHeartbeat) -> bool:
+        """Does one of the new events, or the old tail record as it is now, say already all that a late one says?"""
+        self._settle_tail()
         tail = self._bucket.tail
-        return bool(self._appended) or (tail is not None and self.end_us != tail.end_us)
+        reaches = tail is not None and tail.start_us <= beat.start_us and beat.end_us <= self._old_end_us
+        if reaches and tail is not None and beat.payload == tail.payload:
+            return True
+        return any(covers(event, beat) for event in self._appended)
+
+    def is_long(self) -> bool:
+        """Are there so many new events that a late heartbeat is better decided when they have their places?"""
+        return len(self._appended) >= _LATE_AMONG_MAX
 
     def facts(self) -> list[Fact]:
         """The outcome: how long the old tail record has become, then each new event as it is at the end."""

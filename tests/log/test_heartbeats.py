@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from awlog.log import apply as apply_module
+from awlog.log import heartbeats
 from awlog.log.decide import decide
 from awlog.log.decision import Stored
 from awlog.model.bucket import BucketMeta
@@ -85,12 +86,15 @@ def outcome(taken: Taken) -> object:
     return taken.merged, taken.inserted, taken.end, [(at, type(why), str(why)) for at, why in taken.refused]
 
 
-@given(close_events(max_size=8), st.booleans(), batches)
-@example([], False, [beat(0), beat(3), beat(1, payload=WEB), beat(4)])
-@example([event(1, 0, 5)], False, [beat(3, 4), beat(0, payload=WEB), beat(0, payload=WEB), beat(9)])
-@example([event(1, 0, 5)], False, [beat(0, payload=WEB), beat(0, 2, payload=WEB), beat(-1), beat(0, 9)])
-def test_a_batch_comes_to_what_its_heartbeats_come_to_one_by_one(stored, some_sealed: bool, lines):
-    """Events, seqs, counts, refusals; also with late heartbeats, negative pulsetimes, and buckets that are not there."""
+@given(close_events(max_size=8), st.booleans(), batches, st.sampled_from([1, 2, 128]))
+@example([], False, [beat(0), beat(3), beat(1, payload=WEB), beat(4)], 128)
+@example([event(1, 0, 5)], False, [beat(3, 4), beat(0, payload=WEB), beat(0, payload=WEB), beat(9)], 128)
+@example([event(1, 0, 5)], False, [beat(0, payload=WEB), beat(0, 2, payload=WEB), beat(-1), beat(0, 9)], 128)
+def test_a_batch_comes_to_what_its_heartbeats_come_to_one_by_one(stored, some_sealed: bool, lines, late_among: int):
+    """Events, seqs, counts, refusals; also with late heartbeats, negative pulsetimes, and buckets that are not there.
+
+    However many new events a late one is compared with before it is decided alone.
+    """
     stores = []
     for _ in range(2):
         store = two_buckets(store_with(stored))
@@ -98,7 +102,10 @@ def test_a_batch_comes_to_what_its_heartbeats_come_to_one_by_one(stored, some_se
             store.seal(sorted(one.seq for one in store.bucket.head)[:2])
         stores.append(store)
     at_once, one_by_one = stores
-    assert outcome(send(at_once, lines)) == outcome(send_one_by_one(one_by_one, lines))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heartbeats, "_LATE_AMONG_MAX", late_among)
+        taken = send(at_once, lines)
+    assert outcome(taken) == outcome(send_one_by_one(one_by_one, lines))
     assert contents_of(at_once.staged) == contents_of(one_by_one.staged)
     assert at_once.segments == one_by_one.segments
 
