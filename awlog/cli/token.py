@@ -14,12 +14,14 @@ import click
 import msgspec
 
 from awlog.api import wire
+from awlog.cli.aw_client_file import AwClientFile
 from awlog.cli.local_socket import LocalServer, running_server
-from awlog.cli.options import data_dir_options, default_data_dir
+from awlog.cli.options import PORT, TESTING_PORT, data_dir_options, default_data_dir
 from awlog.cli.owned_store import owned_store
 from awlog.engine.engine import Engine
 from awlog.model.access import parse_grant
 from awlog.model.commands import RequireTokens, RevokeToken
+from awlog.model.errors import Refused
 from awlog.model.times import parse_timestamp
 from awlog.storage.environment import Environment
 
@@ -67,13 +69,20 @@ class _Expiry(click.ParamType):  # type: ignore[type-arg]  # generic for the che
     "--scope",
     "scopes",
     multiple=True,
-    required=True,
     metavar="SCOPE",
     help="read, append, write (append, edit and delete) or admin, perhaps only for buckets whose id begins like that: "
     "append:aw-watcher-web*. May be given several times.",
 )
 @click.option(
     "--expires", type=_Expiry(), help="After a period (90d, 12h, 1y), or at an ISO 8601 time.  [default: never]"
+)
+@click.option(
+    "--for-aw-client",
+    is_flag=True,
+    help="Put it where the stock aw-client looks for one, instead of printing it.  [scopes: read and write]",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="The port that aw-client talks to.  [default: the server's]"
 )
 @_JSON
 def create(
@@ -84,19 +93,38 @@ def create(
     name: str,
     scopes: tuple[str, ...],
     expires: datetime | None,
+    for_aw_client: bool,
+    port: int | None,
     as_json: bool,
 ) -> None:
     """Make a token and print its secret, this once: only a hash of it is kept.
 
     Example: awlog token create --name browser --scope 'append:aw-watcher-web*'
     """
+    if for_aw_client:
+        scopes = scopes or ("read", "write")
+    if not scopes:
+        raise click.UsageError("Say by --scope what the token is for: read, append, write or admin")
+    client_file = None
+    if for_aw_client:
+        client_file = AwClientFile(port or (TESTING_PORT if testing else PORT), testing=testing)
+        name = name or "aw-client"
+    tokens = _Tokens(data_dir or default_data_dir(testing=testing))
     body = {"name": name, "scopes": list(scopes), "expires": None if expires is None else expires.isoformat()}
-    made = _Tokens(data_dir or default_data_dir(testing=testing)).create(body)
+    made = tokens.create(body)
+    if client_file is not None:
+        try:
+            client_file.write(made.pop("secret"))
+        except Refused:
+            tokens.revoke(made["token"]["id"])
+            raise
+        click.echo(f"The key is in {client_file.path}. Requests to /api/ need a token from now on.", err=True)
     if as_json:
         click.echo(msgspec.json.encode(made))
         return
-    click.echo(made["secret"])
-    click.echo("This is shown once. Requests to /api/ need a token from now on.", err=True)
+    if client_file is None:
+        click.echo(made["secret"])
+        click.echo("This is shown once. Requests to /api/ need a token from now on.", err=True)
 
 
 @token.command("list")

@@ -362,6 +362,8 @@ def picture(state: State) -> dict[str, Any]:
         "next change": state.next_change,
         "settings": state.settings,
         "producers": list(state.producers.items()),
+        "tokens": state.tokens,
+        "tokens required": state.tokens_required,
         "next turn": state.next_turn,
         "buckets": [
             (

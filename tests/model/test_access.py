@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from awlog.model.access import FULL_ACCESS, Access, Grant, Scope
-from awlog.model.errors import Forbidden
+from awlog.model.access import FULL_ACCESS, Access, Grant, Scope, parse_grant
+from awlog.model.errors import BadRequest, Forbidden
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,41 @@ def test_what_is_missing_is_said() -> None:
     with pytest.raises(Forbidden, match="`write` in this bucket"):
         Access("nobody", ()).require(Scope.WRITE, "secret-bucket")
     FULL_ACCESS.require(Scope.ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("text", "grant"),
+    [
+        ("read", Grant(Scope.READ)),
+        ("admin", Grant(Scope.ADMIN)),
+        ("append:aw-watcher-web*", Grant(Scope.APPEND, "aw-watcher-web")),
+        ("write:a:b*", Grant(Scope.WRITE, "a:b")),
+        ("read:日*", Grant(Scope.READ, "日")),
+    ],
+)
+def test_a_scope_is_written_as_it_is_read(text: str, grant: Grant) -> None:
+    assert parse_grant(text) == grant
+    assert str(grant) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Read",
+        "reed",
+        "read ",
+        ":a*",
+        "read:",
+        "read:*",
+        "read:a",
+        "read:a**",
+        "read:*a*",
+        "read:a\n*",
+        "read,write",
+    ],
+)
+def test_what_is_no_scope_is_refused(text: str) -> None:
+    """A prefix that is forgotten must not become a grant for everything."""
+    with pytest.raises(BadRequest):
+        parse_grant(text)

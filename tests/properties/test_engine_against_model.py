@@ -33,8 +33,9 @@ from awlog.log.columns import columns_of_new
 from awlog.log.decision import Appended
 from awlog.log.decision import Stored as EngineStored
 from awlog.model import commands
+from awlog.model.access import Access, Grant, Scope
 from awlog.model.edits import Edit, Edited, Erase, FieldMatch, Obey
-from awlog.model.errors import Busy, InsufficientStorage, NoSuchBucket, NoSuchEvent, Refused, Unavailable
+from awlog.model.errors import Busy, InsufficientStorage, NoSuchBucket, NoSuchEvent, Refused, Unauthorized, Unavailable
 from awlog.model.event import Payload, event_id
 from awlog.model.facts import RecordsSealed
 from awlog.model.payload import canonical_object, canonical_value
@@ -264,6 +265,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
         super().__init__()
         self.model = Model()
         self._streamed: list[Beat] = []
+        self._secrets: dict[str, str] = {}
+        self._requires_tokens = False
         self._opened = ExitStack()
         self._opened.enter_context(small_segments())
         self._directory = Path(self._opened.enter_context(TemporaryDirectory()))
@@ -447,6 +450,58 @@ class EngineAgainstModel(RuleBasedStateMachine):
         with self._view.now() as store:
             events = store.events(number, TIME_MIN_US, TIME_MAX_US).events()
         return [Stored(event_id(number, e.seq), e.start_us, e.duration_us, json.loads(e.payload)) for e in events]
+
+    # Tokens
+
+    @rule(
+        expires_us=st.none() | st.integers(1, 10**15), scope=st.sampled_from(Scope), prefix=st.sampled_from(["", "a"])
+    )
+    def make_a_token(self, expires_us: int | None, scope: Scope, prefix: str) -> None:
+        """It lets its owner in, from the answer on."""
+        expires = None if expires_us is None else Micros(self._engine.clock() + expires_us)
+        secret, token = self._run(self._engine.create_token("n", [Grant(scope, prefix)], expires))
+        assert self._admitted(secret).grants == (Grant(scope, prefix),)
+        self._secrets[token.id] = secret
+        self._requires_tokens = True
+
+    @rule(n=st.integers(0, 9))
+    def revoke_a_token(self, n: int) -> None:
+        if self._secrets:
+            token_id = list(self._secrets)[n % len(self._secrets)]
+            secret = self._secrets.pop(token_id)
+            self._ask_plainly(commands.RevokeToken(token_id))
+            if self._requires_tokens:
+                with pytest.raises(Unauthorized):
+                    self._admitted(secret)
+
+    @rule(required=st.booleans())
+    def say_whether_tokens_are_required(self, required: bool) -> None:
+        self._ask_plainly(commands.RequireTokens(required))
+        self._requires_tokens = required
+
+    @rule(n=st.integers(0, 9), ago_us=st.integers(0, 10**9))
+    def note_uses_of_tokens(self, n: int, ago_us: int) -> None:
+        """Also of one that is gone meanwhile."""
+        known = [*self._secrets, "0" * 12]
+        self._ask_plainly(commands.NoteTokenUses({known[n % len(known)]: Micros(self._engine.clock() - ago_us)}))
+
+    def _admitted(self, secret: str) -> Access:
+        async def admit() -> Access:
+            return self._engine.admit([f"Bearer {secret}"]).access
+
+        return self._run(admit())
+
+    def _ask_plainly(self, command: commands.Command) -> None:
+        async def ask() -> None:
+            await self._engine.submit(command)
+
+        self._run(ask())
+
+    @invariant()
+    def tokens_are_what_was_made_and_not_revoked(self) -> None:
+        """Whether they are required is what was said last, however many there are."""
+        assert {token.id for token in self._engine.tokens()} == self._secrets.keys()
+        assert self._engine.requires_tokens == self._requires_tokens
 
     # Reads
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from awlog.model.access import Grant, Scope
 from awlog.model.commands import ChangeSetting, DeleteBucket, Producer, SendHeartbeats
+from awlog.model.times import Micros
 from tests.engine.harness import Store, beat, create, event, insert, small_segments
 
 
@@ -42,6 +44,8 @@ async def _fill(store: Store) -> None:
     await engine.submit(ChangeSetting("views", b"[1,2]"))
     await engine.submit_heartbeats(SendHeartbeats([None], Producer("phone", 7)))
     await engine.submit_heartbeats(SendHeartbeats([None], Producer("laptop", 1)))
+    await engine.create_token("phone", [Grant(Scope.APPEND, "phone-")], None)
+    await engine.create_token("me", [Grant(Scope.ADMIN)], Micros(engine.clock() + 1_000_000))
     main = engine.durable_state.bucket("main")
     assert (len(main.index), len(main.head)) == (3, 3)
     await store.close()
@@ -50,7 +54,7 @@ async def _fill(store: Store) -> None:
 @pytest.fixture
 def store(tmp_path: Path, whole_store: Path) -> Store:
     """Closed. Bucket `main` has three segments, a head of three records and a tail record; `quiet` a tail record only;
-    `empty` nothing; `gone` was deleted; two settings; two producers.
+    `empty` nothing; `gone` was deleted; two settings; two producers; two tokens.
     """
     shutil.copytree(whole_store, tmp_path / "data")
     return Store(tmp_path / "data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ from awlog.log.segment import encode_segment
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.segment_index import entry_of as entry_of_columns
 from awlog.log.write_set import BucketGone, EventGone, ProducerRow, SettingGone, SettingRow, TailRow, Tombstone
+from awlog.model.access import Grant, Scope, Token
 from awlog.model.bucket import BucketMeta
 from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import Micros
@@ -68,6 +69,7 @@ CHECKSUMMED: Final = (
     layout.SETTINGS,
     layout.PRODUCERS,
     layout.CHANGES,
+    layout.TOKENS,
 )
 PLACES: Final = (0, 3, 4, 9, -1)
 
@@ -282,6 +284,35 @@ def _device_id_damaged(rows: Tables) -> None:
     rows.change(layout.META, layout.DEVICE_KEY, lambda value: flipped(value, -1))
 
 
+def _put_token(rows: Tables, token_id: str, **changes: Any) -> None:
+    given = {
+        "name": "n",
+        "digest": b"d" * 32,
+        "created_us": Micros(1),
+        "expires_us": None,
+        "grants": (Grant(Scope.READ),),
+    }
+    token = Token(token_id, **{**given, **changes})
+    rows.put(layout.TOKENS, token_id.encode(), layout.encode_token(token_id.encode(), token))
+
+
+def _two_tokens_of_one_secret(rows: Tables) -> None:
+    _put_token(rows, "0" * 12)
+    _put_token(rows, "1" * 12)
+
+
+def _token_without_a_hash(rows: Tables) -> None:
+    _put_token(rows, "0" * 12, digest=b"d" * 31)
+
+
+def _token_for_nothing(rows: Tables) -> None:
+    _put_token(rows, "0" * 12, grants=())
+
+
+def _whether_tokens_are_required_damaged(rows: Tables) -> None:
+    rows.change(layout.META, layout.TOKENS_REQUIRED_KEY, lambda value: flipped(value, -1))
+
+
 def _put_tombstone(rows: Tables, change: int, tombstone: Tombstone) -> None:
     rows.put(layout.CHANGES, layout.change_key(Change(change)), layout.encode_tombstone(Change(change), tombstone))
 
@@ -342,6 +373,10 @@ DAMAGES: Final = (
     _record_without_a_change,
     _index_says_another_least_change,
     _index_says_another_greatest_change,
+    _two_tokens_of_one_secret,
+    _token_without_a_hash,
+    _token_for_nothing,
+    _whether_tokens_are_required_damaged,
     _segment_without_index,
     _index_without_segment,
     _segments_swapped,

@@ -1,0 +1,228 @@
+"""What a token lets its owner do with data, and that it ends: on connections that are kept, in streams, in queries."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.contract.test_stream import PROTOCOL, Socket
+from tests.contract.wire import WATCHER, Wire, check_error, request_bytes, strict_json
+from tests.server import Reply, Server
+
+JSON = "Content-Type: application/json"
+BEAT = {"timestamp": "2024-05-01T10:00:00Z", "duration": 1, "data": {"secret": "canary-of-the-data"}}
+PERIODS = ["2024-05-01T00:00Z/2024-05-02T00:00Z"]
+
+
+class Office:
+    """A server that demands tokens, and its admin."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.secrets: list[str] = []
+        made = server.request("POST", "/api/0/tokens", {"scopes": ["admin"]}).json()
+        self.owner = made["secret"]
+        self.secrets.append(self.owner)
+
+    def make(self, *scopes: str, **fields: Any) -> tuple[str, str]:
+        """A secret, and the id of its token."""
+        made = self.ask(self.owner, "POST", "/tokens", {"scopes": list(scopes), **fields}).json()
+        self.secrets.append(made["secret"])
+        return made["secret"], made["token"]["id"]
+
+    def ask(
+        self, secret: str, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
+    ) -> Reply:
+        sent = {"Authorization": f"Bearer {secret}", **{name.replace("_", "-"): text for name, text in headers.items()}}
+        return self.server.request(method, f"/api/0{path}", body, headers=sent, raw=raw)
+
+    def stream(self, secret: str, *lines: Any, **headers: str) -> Any:
+        raw = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        answer = self.ask(secret, "POST", "/heartbeats", raw=raw, Content_Type="application/x-ndjson", **headers)
+        assert answer.status == 200, answer.body
+        return answer.json()
+
+
+@pytest.fixture(scope="module", params=[(), ("--no-fast-lane",)], ids=["fast lane", "aiohttp alone"])
+def office(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with Server(tmp_path_factory.mktemp("tokens") / "data", *request.param) as server:
+        office = Office(server)
+        for bucket in ("web-1", "desk-1"):
+            assert office.ask(office.owner, "POST", f"/buckets/{bucket}", WATCHER).status == 200
+        yield office
+        written = [server.log_text(), json.dumps(office.ask(office.owner, "GET", "/log").json())]
+        written += [office.ask(office.owner, "GET", path).body.decode() for path in ("/export", "/tokens", "/settings")]
+        assert not any(secret in text for secret in office.secrets for text in written)
+        assert "canary-of-the-data" not in server.log_text()
+        files = b"".join(path.read_bytes() for path in server.data_dir.glob("*.mdb"))
+        assert not any(secret.encode() in files for secret in office.secrets), "only hashes are kept"
+
+
+def line(bucket: str, second: int = 0) -> dict[str, Any]:
+    return {"bucket": bucket, "pulsetime": 1, "event": {**BEAT, "timestamp": f"2024-05-01T11:00:{second:02}Z"}}
+
+
+def test_an_append_only_token_sends_and_reads_nothing_back(office: Office) -> None:
+    """It makes its buckets, and gets its own acknowledgements."""
+    secret, _ = office.make("append:phone-*")
+    assert office.ask(secret, "POST", "/buckets/phone-1", WATCHER).status == 200
+    assert office.ask(secret, "POST", "/buckets/phone-1", WATCHER).status == 304
+    beat = office.ask(secret, "POST", "/buckets/phone-1/heartbeat?pulsetime=5", BEAT)
+    assert (beat.status, beat.json()["duration"]) == (200, 1.0)
+    assert office.ask(secret, "POST", "/buckets/phone-1/events", [BEAT]).status == 200
+    assert office.stream(secret, line("phone-1"))["inserted"] == 1
+    for method, path in [
+        ("GET", "/buckets"),
+        ("GET", "/buckets/phone-1"),
+        ("GET", "/buckets/phone-1/events"),
+        ("GET", "/buckets/phone-1/events/count"),
+        ("GET", f"/buckets/phone-1/events/{beat.json()['id']}"),
+        ("GET", "/buckets/phone-1/export"),
+        ("GET", "/export"),
+        ("DELETE", "/buckets/phone-1?force=1"),
+        ("DELETE", f"/buckets/phone-1/events/{beat.json()['id']}"),
+    ]:
+        check_error(office.ask(secret, method, path), 403, "Forbidden")
+    query = {"query": ["RETURN = 1;"], "timeperiods": PERIODS}
+    check_error(office.ask(secret, "POST", "/query", query), 403, "Forbidden")
+    check_error(office.ask(secret, "POST", "/buckets/phone-1/heartbeat?pulsetime=x", BEAT), 400, "BadRequest")
+
+
+def test_a_stored_event_is_replaced_only_by_who_may_write(office: Office) -> None:
+    """Also when there is no such event: the answer would tell. One id among many is enough."""
+    office.ask(office.owner, "POST", "/buckets/edit-1", WATCHER)
+    stored = office.ask(office.owner, "POST", "/buckets/edit-1/events", BEAT).json()
+    appends, _ = office.make("append:edit-*")
+    writes, _ = office.make("write:edit-*")
+    changed = {**BEAT, "id": stored["id"], "duration": 9}
+    for body in (changed, [BEAT, changed], {**BEAT, "id": 1}):
+        check_error(office.ask(appends, "POST", "/buckets/edit-1/events", body), 403, "Forbidden")
+    assert office.ask(office.owner, "GET", "/buckets/edit-1/events").json() == [stored]
+    assert office.ask(appends, "POST", "/buckets/edit-1/events", {**BEAT, "id": None}).status == 200
+    assert office.ask(writes, "POST", "/buckets/edit-1/events", changed).json()["duration"] == 9.0
+
+
+def test_a_list_of_buckets_and_a_query_show_what_may_be_read(office: Office) -> None:
+    """A bucket that may not be read is not there; what one token was answered is not what another one is."""
+    web, _ = office.make("read:web-*")
+    both, _ = office.make("read:web-*", "read:desk-*")
+    assert list(office.ask(web, "GET", "/buckets").json()) == ["web-1"]
+    assert list(office.ask(both, "GET", "/buckets").json()) == ["web-1", "desk-1"]
+    find = {"query": ['RETURN = find_bucket("desk");'], "timeperiods": PERIODS}
+    read = {"query": ['RETURN = query_bucket("desk-1");'], "timeperiods": PERIODS}
+    for body in (find, read):
+        assert office.ask(both, "POST", "/query", body).status == 200
+        missing = {"query": [body["query"][0].replace("desk", "nowhere")], "timeperiods": PERIODS}
+        unknown = check_error(office.ask(web, "POST", "/query", missing), 400)["message"]
+        hidden = check_error(office.ask(web, "POST", "/query", body), 400)["message"]
+        assert hidden.replace("desk", "nowhere") == unknown
+        assert office.ask(both, "POST", "/query", body).status == 200
+
+
+def test_each_line_of_a_stream_needs_its_bucket(office: Office) -> None:
+    """A line that may not be sent is named, and stops no other; nothing is told of a bucket that is not there."""
+    secret, _ = office.make("append:web-*")
+    taken = office.stream(secret, line("web-1"), line("desk-1"), line("nowhere"), line("web-1", 10))
+    assert (taken["inserted"], taken["refused_count"]) == (2, 2)
+    assert [(refused["line"], refused["type"]) for refused in taken["refused"]] == [(2, "Forbidden"), (3, "Forbidden")]
+    assert office.ask(office.owner, "GET", "/buckets/desk-1/events/count").body == b"0"
+
+
+def test_a_producers_number_is_moved_by_its_own_token_only(office: Office) -> None:
+    """Else a stranger could make a phone believe that its lines are here."""
+    mine, _ = office.make("append:web-*")
+    other, _ = office.make("append:web-*")
+    numbered = {"Awlog_Producer": "phone", "Awlog_Sequence": "1"}
+    assert office.stream(other, line("web-1", 20), **numbered)["duplicates"] == 0
+    assert office.stream(mine, line("web-1", 30), **numbered)["duplicates"] == 0
+    assert office.stream(mine, line("web-1", 30), **numbered)["duplicates"] == 1
+
+
+def beat_bytes(bucket: str, secret: str) -> bytes:
+    body = json.dumps(BEAT).encode()
+    headers = (JSON, f"Authorization: Bearer {secret}")
+    return request_bytes("POST", f"/api/0/buckets/{bucket}/heartbeat?pulsetime=5", *headers, body=body)
+
+
+def test_a_kept_connection_is_good_for_its_tokens_buckets_and_until_it_is_revoked(office: Office) -> None:
+    """The fast lane knows the headers by sight; another bucket, another token and a revocation are not in them."""
+    secret, token_id = office.make("append:web-*")
+    with Wire(office.server) as wire:
+        for bucket, status in [("web-1", 200), ("web-1", 200), ("desk-1", 403), ("web-1", 200), ("nowhere", 403)]:
+            wire.send(beat_bytes(bucket, secret))
+            assert wire.answer().status == status
+        wire.send(beat_bytes("web-1", secret + "x"))
+        assert wire.answer().status == 401
+        wire.send(beat_bytes("web-1", secret))
+        assert wire.answer().status == 200
+        assert office.ask(office.owner, "DELETE", f"/tokens/{token_id}").status == 200
+        wire.send(beat_bytes("web-1", secret))
+        check_error(wire.answer(), 401, "Unauthorized")
+
+
+async def test_a_stream_ends_with_its_token(office: Office):
+    """What was sent before is acknowledged; what comes after the revocation is not taken, and the error says why."""
+    secret, token_id = office.make("append:web-*")
+    url, headers = f"{office.server.url}/api/0/stream", {"Authorization": f"Bearer {secret}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.ws_connect(url, protocols=[PROTOCOL]) as opened,
+    ):
+        socket = Socket(opened)
+        await socket.send(line("web-1", 40))
+        await socket.acknowledged(1)
+        await asyncio.to_thread(office.ask, office.owner, "DELETE", f"/tokens/{token_id}")
+        await socket.send(line("web-1", 50))
+        assert (await socket.receive())["type"] == "Unauthorized"
+        assert await socket.close_code() == 1008
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(url, protocols=[PROTOCOL], headers=headers)
+
+
+def test_admins_see_tokens_without_their_secrets(office: Office) -> None:
+    """By the API as by the command."""
+    _, token_id = office.make("read:web-*", "append", name="web", expires="2999-01-01T00:00:00Z")
+    known = office.ask(office.owner, "GET", "/tokens").json()
+    assert known["required"] is True
+    (token,) = [each for each in known["tokens"] if each["id"] == token_id]
+    assert token.pop("created")
+    assert token == {
+        "id": token_id,
+        "name": "web",
+        "scopes": ["read:web-*", "append"],
+        "expires": "2999-01-01T00:00:00+00:00",
+        "last_used": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"scopes": []},
+        {"scopes": "read"},
+        {"scopes": ["reed"]},
+        {"scopes": ["read:web"]},
+        {"scopes": ["read"], "expires": "yesterday"},
+        {"scopes": ["read"], "expires": "2020-01-01T00:00:00Z"},
+        {"scopes": ["read"], "name": "a\nb"},
+    ],
+)
+def test_a_token_that_means_nothing_is_refused(office: Office, body: Any) -> None:
+    before = office.ask(office.owner, "GET", "/tokens").json()
+    check_error(office.ask(office.owner, "POST", "/tokens", body), 400, "BadRequest")
+    assert len(office.ask(office.owner, "GET", "/tokens").json()["tokens"]) == len(before["tokens"])
+
+
+@pytest.mark.parametrize("token_id", ["0" * 12, "x", "a%2Fb", "%00", "é"])
+def test_a_token_that_is_not_there_cannot_be_revoked(office: Office, token_id: str) -> None:
+    path = token_id if token_id.isascii() else "%C3%A9"
+    answer = office.ask(office.owner, "DELETE", f"/tokens/{path}")
+    assert answer.status == 404
+    assert strict_json(answer.body)["type"] == "NoSuchToken"
