@@ -220,7 +220,7 @@ class Engine:
         await self._upkeep.close()
         if self._note_uses_timer is not None:
             self._note_uses_timer.cancel()
-            self._note_uses()
+            self.note_uses()
         await self._committer.close()
         if self.forwarder is not None:
             await self.forwarder.close()  # now that all is durable
@@ -389,7 +389,7 @@ class Engine:
         """Who asks with these `Authorization` headers. 2 µs. Raises Unauthorized."""
         admission = self._door.admit(authorization, self.clock())
         if admission.access.token_id is not None and self._note_uses_timer is None:
-            self._note_uses_timer = asyncio.get_running_loop().call_later(_NOTE_USES_S, self._note_uses)
+            self._note_uses_timer = asyncio.get_running_loop().call_later(_NOTE_USES_S, self.note_uses)
         return admission
 
     def check_admitted(self, access: Access) -> None:
@@ -419,7 +419,8 @@ class Engine:
         """Did somebody say that tokens are required, by making one or by a setting?"""
         return self._door.is_set_up
 
-    def _note_uses(self) -> None:
+    def note_uses(self) -> None:
+        """Writes down when tokens were used. It happens by itself, at most once a minute, and at the end."""
         self._note_uses_timer = None
         used_us = self._door.unwritten_uses()
         if used_us:

@@ -487,7 +487,10 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     def _admitted(self, secret: str) -> Access:
         async def admit() -> Access:
-            return self._engine.admit([f"Bearer {secret}"]).access
+            access = self._engine.admit([f"Bearer {secret}"]).access
+            self._engine.note_uses()
+            await self._engine.quiet()
+            return access
 
         return self._run(admit())
 
