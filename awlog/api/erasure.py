@@ -15,7 +15,7 @@ from awlog.api.describe import Body, Operation, described
 from awlog.api.jobs import JobBody, job_body
 from awlog.model.access import Scope
 from awlog.model.edits import Edited, Erase, FieldMatch
-from awlog.model.errors import BadRequest
+from awlog.model.errors import BadRequest, MirroredBucket
 from awlog.model.event import BucketNumber
 from awlog.model.payload import canonical_value
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_timestamp
@@ -91,8 +91,7 @@ async def delete_events(call: Call) -> web.StreamResponse:
     )
     if edit.start_us > edit.end_us:
         raise BadRequest("`start` is after `end`")
-    number = call.engine.bucket(bucket_id).meta.number
-    return await _erase(call, "delete", edit, [number], dry_run=body.dry_run)
+    return await _erase(call, "delete", edit, [_own(call, bucket_id)], dry_run=body.dry_run)
 
 
 @described(
@@ -107,12 +106,20 @@ async def forget(call: Call) -> web.StreamResponse:
     body = wire.decode(_FORGET, await call.json_body())
     if body.bucket is None:
         call.access.require(Scope.ADMIN)
-        numbers = None
+        numbers = [view.meta.number for view in call.engine.buckets() if view.meta.origin is None]
     else:
         call.access.require(Scope.WRITE, body.bucket)
-        numbers = [call.engine.bucket(body.bucket).meta.number]
+        numbers = [_own(call, body.bucket)]
     start_us = max(TIME_MIN_US, Micros(call.engine.clock() - round(body.minutes * _MINUTE_US)))
     return await _erase(call, "forget", Erase(start_us, TIME_MAX_US), numbers, dry_run=body.dry_run)
+
+
+def _own(call: Call, bucket_id: str) -> BucketNumber:
+    """Raises NoSuchBucket, and MirroredBucket for one that a device pushes here: its time is erased there."""
+    meta = call.engine.bucket(bucket_id).meta
+    if meta.origin is not None:
+        raise MirroredBucket(bucket_id, meta.origin.device_id)
+    return meta.number
 
 
 def _match(body: FilterBody) -> FieldMatch:
@@ -121,7 +128,7 @@ def _match(body: FilterBody) -> FieldMatch:
 
 
 async def _erase(
-    call: Call, kind: str, edit: Erase, numbers: list[BucketNumber] | None, *, dry_run: bool
+    call: Call, kind: str, edit: Erase, numbers: list[BucketNumber], *, dry_run: bool
 ) -> web.StreamResponse:
     engine = call.engine
     if dry_run:

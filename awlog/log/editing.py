@@ -9,15 +9,17 @@ from __future__ import annotations
 from awlog.log.columns import columns_of
 from awlog.log.decision import Decision, given
 from awlog.log.edits import judge_of, seq_count, seq_ranges
+from awlog.log.mirror import require_own
 from awlog.log.state import BucketState, State
 from awlog.model.commands import EditEvents
-from awlog.model.edits import BucketEdit, Edited, EventPart, Expire, SeqRange
+from awlog.model.edits import BucketEdit, Edited, Erase, EventPart, Expire, SeqRange
 from awlog.model.event import Event, Seq
 from awlog.model.facts import EventAppended, EventsDeleted, EventsReplaced, Fact
 
 
 def decide_edits(state: State, command: EditEvents) -> Decision:
     """The answer is an `Edited` for each bucket; if the command is to be done as a whole and one is stale, nothing is done.
+    Raises MirroredBucket if time is to be erased that a device records.
 
     O(events that change, and recent ones that came since).
     """
@@ -28,6 +30,10 @@ def decide_edits(state: State, command: EditEvents) -> Decision:
         if bucket is None:  # deleted meanwhile, with all its events
             answer.append(Edited())
             continue
+        if isinstance(edit.edit, Erase):
+            require_own(
+                bucket
+            )  # a part behind the erased time would be a new event, and the seqs are the device's to give
         if command.whole and bucket.next_revision != edit.revision:
             return Decision([], [Edited(stale=True)])
         more, edited = _decide_edit(bucket, edit)

@@ -19,7 +19,7 @@ import re2  # type: ignore[import-untyped]
 from msgspec import Raw, Struct
 
 from awlog.model.errors import BadRequest
-from awlog.model.event import Payload
+from awlog.model.event import Event, Payload
 from awlog.model.payload import decoded, encoded
 from awlog.model.rules import FilterRule
 
@@ -88,6 +88,13 @@ class Filters:
                 self._remember(verdicts, payload, kept)
             return kept
         return payload if known == payload else known
+
+    def kept_event(self, bucket_id: str, event: Event) -> Event | None:
+        """As `kept`, for an event that has its seq already."""
+        kept = self.kept(bucket_id, event.payload)
+        if kept is None or kept is event.payload:
+            return None if kept is None else event
+        return Event(event.seq, event.start_us, event.duration_us, kept)
 
     def judged(self, bucket_id: str, payload: Payload) -> Judgement:
         """As `kept`, with the rules that apply; nothing is remembered."""

@@ -83,9 +83,12 @@ def decide_push(state: State, push: PushChanges, load: LoadSegment) -> Decision:
     events: dict[Seq, Event] = {}
     gone: list[tuple[Seq, Seq]] = []
     here = id_here(state, push.device_id, push.bucket_id)
+    filters = state.filters()
     for item in push.items:
         if item.event is not None:
-            events[item.event.seq] = item.event
+            event = item.event if filters is None else filters.kept_event(here, item.event)
+            if event is not None:  # what is dropped leaves what is stored as it is
+                events[event.seq] = event
         elif item.gone is not None:
             gone.append(item.gone)
         else:

@@ -14,6 +14,7 @@ from awlog.model.commands import (
     CreateBucket,
     DeleteBucket,
     DeleteEvent,
+    EditEvents,
     ImportBuckets,
     InsertEvents,
     NewEvent,
@@ -24,6 +25,7 @@ from awlog.model.commands import (
     SendHeartbeats,
     UpdateBucket,
 )
+from awlog.model.edits import BucketEdit, Edit, Edited, Erase, Expire
 from awlog.model.errors import MirroredBucket, PushConflict
 from awlog.model.event import BucketNumber, Event, Payload, Seq, event_id
 from awlog.model.facts import BucketCreated
@@ -167,3 +169,37 @@ def test_random_pushes_come_to_what_the_device_has() -> None:
         if batch % 7 == 6 and len(store.bucket.head) > 3:
             store.seal(sorted(one.seq for one in store.bucket.head)[:3])
     store.send(ChangeSetting("a", b"1"))
+
+
+def test_a_push_passes_the_privacy_filters_of_the_hub() -> None:
+    """What is dropped is not stored, and leaves what is stored as it is; what is redacted is so before it is stored."""
+    store = MemoryStore()
+    rules = [
+        b'{"enabled":true,"pattern":"web","action":"drop","field":"app"}',
+        b'{"enabled":true,"pattern":"vim","action":"redact","field":"app","replacement":"hidden"}',
+    ]
+    store.send(push(0, 1, event(9, 90, 0, NONE)))
+    store.send(ChangeSetting("privacy_filters", b"[%b]" % b",".join(rules)))
+    store.send(push(1, 9, event(1, 10, 0, WEB), event(2, 20, 0, VIM), event(9, 95, 0, WEB)))
+    hidden = Payload(b'{"app":"hidden"}')
+    assert store.events() == [event(2, 20, 0, hidden), event(9, 90, 0, NONE)]
+
+
+def test_time_is_erased_on_the_device_and_retention_works_here() -> None:
+    """An event that is cut in two needs a new seq, and those are the device's to give."""
+    store = MemoryStore()
+    store.send(push(0, 9, event(1, 10, 50), event(2, 20, 5)))
+
+    def edit(what: Edit) -> EditEvents:
+        bucket = store.bucket
+        seqs = [event.seq for event in store.events()]
+        return EditEvents(
+            [BucketEdit(NUMBER, bucket.meta.id, what, bucket.next_seq, bucket.next_revision, [], seqs)], whole=True
+        )
+
+    with pytest.raises(MirroredBucket):
+        store.send(edit(Erase(Micros(15), Micros(30))))
+    assert store.send(edit(Expire(started_before_us=Micros(15)))).answer == [Edited(1, 0)]
+    assert store.events() == [event(2, 20, 5)]
+    store.send(push(9, 12, event(3, 30), (1, 1)))
+    assert store.events() == [event(2, 20, 5), event(3, 30)]
