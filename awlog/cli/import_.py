@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from awlog.sources.source import Source, SourceBucket, SourceUnreadable
 from awlog.storage.environment import DATA_FILE, Environment
 
 NOT_ALL_STATUS = 1
+_NICENESS = 10
 
 
 @click.command("import")
@@ -129,6 +131,8 @@ def _target(data_dir: Path, *, dry_run: bool) -> Iterator[Target]:
             yield Rehearsal(environment)
         elif (server := running_server(data_dir)) is not None:
             stack.enter_context(server)
+            if os.name == "posix":
+                os.nice(_NICENESS)  # watchers come first
             yield stack.enter_context(closing(ServedStore(server, data_dir)))
         else:
             yield stack.enter_context(OwnStore(stack.enter_context(owned_store(data_dir))))
