@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import (
+    crowd,
     document,
     documents,
     footprint,
@@ -51,6 +52,7 @@ WORKLOADS: Final = (
     "read",
     "query",
     "isolation",
+    "crowd",
     "transfer",
 )
 _WITH_PEER: Final = frozenset({"heartbeat", "open loop", "insert", "documents", "query", "read"})
@@ -239,6 +241,7 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         query=None,
         isolation=None,
         transfer=None,
+        crowd=None,
     )
     if "heartbeat" in names:
         beside = [*contestants, Floor(scratch)]
@@ -268,6 +271,8 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
             )
         if store is not None and "growth" in names:
             result["growth"] = document.timed(groups, "growth", scratch, lambda: growth.measure(awlog, store, settings))
+    if "crowd" in names:
+        result["crowd"] = document.timed(groups, "crowd", scratch, lambda: crowd.measure(awlog, settings))
     if "transfer" in names:
         result["transfer"] = document.timed(groups, "transfer", scratch, lambda: transfer.measure(settings))
     if not {"read", "query", "isolation"}.isdisjoint(names):

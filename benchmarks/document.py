@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
 
 from benchmarks import weather
+from benchmarks.crowd import Crowd
 from benchmarks.footprint import Footprint
 from benchmarks.growth import Growth
 from benchmarks.heartbeat import Case
@@ -54,6 +55,7 @@ class Document(TypedDict):
     query: Query | None
     isolation: Isolation | None
     transfer: NotRequired[list[TransferCase] | None]
+    crowd: NotRequired[Crowd | None]
 
 
 def timed(groups: dict[str, Group], name: str, folder: Path, work: Callable[[], T]) -> T | None:

@@ -25,6 +25,7 @@ _TITLES: Final = {
     "query": "Queries: the web UI's activity view",
     "transfer": "Moving in and out",
     "isolation": "Isolation: heartbeats while queries run without pause",
+    "crowd": "Crowd: heartbeats beside two thousand connections that do nothing",
 }
 _TEXTS: Final = {
     "heartbeat": "Every answer comes after the sync of the commit that holds it. `floor` is the least that a heartbeat "
@@ -44,6 +45,7 @@ _TEXTS: Final = {
     "transfer": "Each line is one run of `awlog import` or `awlog export`, from the start of its process to its end; an "
     "import ends when all of it was read back from the store and compared.",
     "isolation": "The ratio of the 99th percentiles is what watchers feel of analysts.",
+    "crowd": "The ratio of the 99th percentiles is to stay below 3. Memory is the server's own, without files, at its most.",
 }
 _PLOTS: Final = frozenset({"heartbeat", "open loop", "stream", "growth", "read", "query", "isolation"})
 

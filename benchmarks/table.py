@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Final
 
+from benchmarks.crowd import CONNECTIONS as CROWD_CONNECTIONS
+from benchmarks.crowd import STATES as CROWD_STATES
+from benchmarks.crowd import Crowd
 from benchmarks.document import Document, Group
 from benchmarks.figures import Ratio
 from benchmarks.footprint import Footprint, Start
@@ -98,6 +101,8 @@ def _block(document: Document, name: str, group: Group) -> Iterator[str]:
         yield from _query(document["query"])
     elif name == "isolation" and document["isolation"]:
         yield from _isolation(document["isolation"])
+    elif name == "crowd" and (crowd := document.get("crowd")):
+        yield from _crowd(crowd)
 
 
 def _transfer(cases: list[TransferCase]) -> Iterator[str]:
@@ -304,6 +309,23 @@ def _isolation(isolation: Isolation) -> Iterator[str]:
         )
     over = isolation["busy_over_calm"]
     rows.append(("busy / calm", _ratio(over["p50"]), _ratio(over["p99"]), "", _ratio(over["rate"]), "", "", ""))
+    yield from _columns(rows)
+
+
+def _crowd(crowd: Crowd) -> Iterator[str]:
+    yield (
+        f"heartbeats on {CROWD_CONNECTIONS} connections; the crowd: {crowd['idle']:,} that say nothing, "
+        f"{crowd['trickling']} whose headers come letter by letter"
+    )
+    rows: list[tuple[str, ...]] = [("", "p50 ms", "p99 ms", "max ms", "per s", "client", "errors", "MiB", "n")]
+    for state in CROWD_STATES:
+        summary = crowd["summaries"][state]
+        figures = (_short(summary["p50_ms"]), _short(summary["p99_ms"]), _short(summary["max_ms"]))
+        errors = str(summary["refused"] + summary["unanswered"])
+        more = (f"{summary['client_cores']:.2f}", errors, f"{crowd['memory_mib'][state]:.0f}", str(summary["n"]))
+        rows.append((state, *figures, f"{summary['rate']:,.0f}", *more))
+    over = crowd["crowded_over_alone"]
+    rows.append(("crowded / alone", _ratio(over["p50"]), _ratio(over["p99"]), "", _ratio(over["rate"]), "", "", "", ""))
     yield from _columns(rows)
 
 
