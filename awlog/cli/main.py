@@ -26,6 +26,7 @@ from awlog.cli.serve import serve
 from awlog.cli.stats import stats
 from awlog.cli.tail import tail
 from awlog.cli.token import token
+from awlog.cli.top import top
 from awlog.cli.verify import verify
 from awlog.model.errors import AwlogError, CannotStart, Refused
 
@@ -58,6 +59,7 @@ _COMMANDS = (
     query,
     verify,
     stats,
+    top,
     token,
     tail,
     push,
