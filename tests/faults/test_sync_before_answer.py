@@ -49,6 +49,8 @@ WRITES: list[tuple[str, str, str, Any]] = [
     ("replace", "POST", EVENTS, event(30, id=ID, data={"app": "other"})),
     ("replace and insert", "POST", EVENTS, [event(31, id=ID), event(32)]),
     ("delete event", "DELETE", f"{EVENTS}/{{id}}", ...),
+    ("erase what a filter finds", "POST", f"{BUCKET}/delete", {"filter": {"field": "n", "equals": 3}}),
+    ("erase a range", "POST", f"{BUCKET}/delete", {"start": "2024-05-01T10:00:40Z", "end": "2024-05-01T10:00:50Z"}),
     ("bucket update", "PUT", BUCKET, {"type": "u"}),
     ("import, new bucket", "POST", "/import", IMPORTED),
     ("import, known bucket", "POST", "/import", {"buckets": {"c": {**FIELDS, "id": "c", "events": [event(3)]}}}),
@@ -57,6 +59,7 @@ WRITES: list[tuple[str, str, str, Any]] = [
     ("setting removed by null", "POST", "/settings/key", None),
     ("setting set again", "POST", "/settings/key", []),
     ("setting removed", "DELETE", "/settings/key", ...),
+    ("forget the last minutes", "POST", "/forget", {"minutes": 100_000_000}),
     ("bucket delete", "DELETE", f"{BUCKET}?force=1", ...),
 ]
 
