@@ -28,6 +28,7 @@ from awlog.api import (
     tokens,
     transfer,
     watching,
+    webhooks,
 )
 from awlog.api.call import Call
 from awlog.model.access import Access, Scope
@@ -103,6 +104,7 @@ ROUTES: Final = (
     Route("0/heartbeats", {"POST": Endpoint(stream.post_heartbeats, APPEND, by_bucket=True)}),
     Route("0/stream", {"GET": Endpoint(stream.stream, APPEND, by_bucket=True)}),
     Route("0/changes", {"GET": Endpoint(feed.get_changes, READ, by_bucket=True)}),
+    Route("0/webhooks/deliveries", {"GET": Endpoint(webhooks.list_deliveries, ADMIN)}),
     Route("1/push/hello", {"POST": Endpoint(push.hello, WRITE, by_bucket=True)}),
     Route("1/push/{bucket_id}", {"POST": Endpoint(push.push, WRITE, by_bucket=True)}),
     Route("1/forward", {"GET": Endpoint(push.get_forwarding, ADMIN)}),

@@ -21,6 +21,7 @@ from awlog.engine.forwarder import FORWARD_INTERVAL_S
 from awlog.engine.jobs import JOBS_WAITING_MAX
 from awlog.engine.readers import QueryLimits
 from awlog.engine.retention import RETENTION_INTERVAL_S
+from awlog.engine.webhooks import WEBHOOK_INTERVAL_S
 from awlog.model.payload import NESTING_MAX
 
 _QUERY_LIMITS: Final = QueryLimits()
@@ -32,8 +33,9 @@ PORT: Final = 5600
 TESTING_PORT: Final = 5666
 # Open files of the server itself: the store, reader processes and their pipes, sockets, backups.
 _OWN_FILES: Final = 128
-# In the table [forward] of the file, where it is not simply the setting's name without `forward_`.
-_FORWARD_NAMES: Final = {"bucket_prefixes": "forward_prefixes"}
+_TUPLES: Final = ("forward_prefixes", "webhook_urls", "webhook_prefixes")
+# In the tables [forward] and [webhook] of the file, where it is not simply the setting's name without the table's.
+_TABLE_NAMES: Final = {"bucket_prefixes": "prefixes"}
 _CONFIG_FILE: Final = Path(platformdirs.user_config_dir("awlog", appauthor=False)) / "config.toml"
 
 
@@ -95,6 +97,11 @@ class ServerConfig(Struct, frozen=True):
     forward_interval_s: float
     forward_prefixes: tuple[str, ...]
     max_jobs_waiting: int
+    webhook_urls: tuple[str, ...]
+    webhook_secret_file: Path | None
+    webhook_prefixes: tuple[str, ...]
+    webhook_allow_private: bool
+    webhook_interval_s: float
 
 
 # What may stand in the file, whichever command reads it.
@@ -144,10 +151,11 @@ def load_file(path: Path, *, testing: bool, known: set[str]) -> dict[str, Any]:
         raise click.UsageError(f"{path} is no valid TOML: {error}") from None
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
-    forward = document.pop("forward", {})
-    if not isinstance(forward, dict):
-        raise click.UsageError(f"{path}: `forward` is a table: [forward], and below it url = ...")
-    document |= {_FORWARD_NAMES.get(name, f"forward_{name}"): value for name, value in forward.items()}
+    for table in ("forward", "webhook"):
+        inner = document.pop(table, {})
+        if not isinstance(inner, dict):
+            raise click.UsageError(f"{path}: `{table}` is a table: [{table}], and its settings below it")
+        document |= {f"{table}_{_TABLE_NAMES.get(name, name)}": value for name, value in inner.items()}
     overrides = document.pop("testing", {}) if isinstance(document.get("testing", {}), dict) else {}
     # In testing mode the file's own port and data directory are somebody else's: those of the server for real.
     shared = {name: value for name, value in document.items() if not (testing and name in ("port", "data_dir"))}
@@ -551,6 +559,42 @@ def server_options(command: _F) -> _F:
             help="Most jobs (erasing, privacy filters, retention) that wait for their turn.",
         ),
         click.option(
+            "--webhook-url",
+            "webhook_urls",
+            multiple=True,
+            metavar="URL",
+            envvar="AWLOG_WEBHOOK_URLS",
+            help="Is told all changes, signed. May be given several times.",
+        ),
+        click.option(
+            "--webhook-secret-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            envvar="AWLOG_WEBHOOK_SECRET_FILE",
+            help="A file that holds nothing but the secret that deliveries are signed with.",
+        ),
+        click.option(
+            "--webhook-prefix",
+            "webhook_prefixes",
+            multiple=True,
+            metavar="PREFIX",
+            envvar="AWLOG_WEBHOOK_PREFIXES",
+            help="Tell only of buckets whose id begins so. May be given several times.",
+        ),
+        click.option(
+            "--webhook-allow-private",
+            is_flag=True,
+            envvar="AWLOG_WEBHOOK_ALLOW_PRIVATE",
+            help="Webhooks may be on this machine and in private networks.",
+        ),
+        click.option(
+            "--webhook-interval-s",
+            type=_Seconds(0.1, 86_400),
+            default=WEBHOOK_INTERVAL_S,
+            show_default=True,
+            envvar="AWLOG_WEBHOOK_INTERVAL_S",
+            help="Seconds from one look for changes to the next.",
+        ),
+        click.option(
             "--retention-interval-s",
             type=_Seconds(0),
             default=RETENTION_INTERVAL_S,
@@ -572,8 +616,6 @@ def server_config(values: dict[str, Any]) -> ServerConfig:
         "data_dir": values["data_dir"] or default_data_dir(testing=testing),
         "max_connections": values["max_connections"] or connections_max(),
         "port": values["port"] or (TESTING_PORT if testing else PORT),
-        **{
-            name: tuple(values[name]) for name in ("cors_origins", "allow_hosts", "trusted_proxies", "forward_prefixes")
-        },
+        **{name: tuple(values[name]) for name in ("cors_origins", "allow_hosts", "trusted_proxies", *_TUPLES)},
     }
     return ServerConfig(**resolved)

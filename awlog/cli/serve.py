@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
@@ -44,7 +45,9 @@ from awlog.engine.engine import Engine
 from awlog.engine.forwarder import ForwardPlan
 from awlog.engine.push import Hub
 from awlog.engine.readers import QueryLimits
-from awlog.model.errors import CannotStart, DataDamaged, FormatTooNew
+from awlog.engine.webhook import Webhook, check_url
+from awlog.engine.webhooks import WebhookPlan
+from awlog.model.errors import BadRequest, CannotStart, DataDamaged, FormatTooNew
 from awlog.model.payload import limit_nesting
 from awlog.storage.check import check
 from awlog.storage.copying import remove_abandoned
@@ -130,15 +133,34 @@ def _open(config: ServerConfig, *, let_go: Callable[[], object]) -> Environment:
     return Environment(config.data_dir)
 
 
+def _webhook_plan(config: ServerConfig) -> WebhookPlan | None:
+    if not config.webhook_urls:
+        return None
+    secret = _secret(config.webhook_secret_file, "webhook_secret_file")
+    if not secret:
+        raise CannotStart("A webhook needs a secret to sign with: name a file that holds one by `webhook_secret_file`")
+    prefixes = config.webhook_prefixes or ("",)
+    try:
+        for url in config.webhook_urls:
+            check_url(url)
+    except BadRequest as error:
+        raise CannotStart(str(error)) from None
+    hooks = [Webhook(url, secret, prefixes, config.webhook_allow_private) for url in config.webhook_urls]
+    return WebhookPlan(hooks, config.webhook_interval_s)
+
+
+def _secret(path: Path | None, setting: str) -> str | None:
+    """What a file holds, None without a file. Raises CannotStart."""
+    try:
+        return None if path is None else path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotStart(f"The file that `{setting}` names cannot be read: {error}") from None
+
+
 def _forward_plan(config: ServerConfig) -> ForwardPlan | None:
     if config.forward_url is None:
         return None
-    token = config.forward_token
-    if config.forward_token_file is not None:
-        try:
-            token = config.forward_token_file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CannotStart(f"The file that `forward_token_file` names cannot be read: {error}") from None
+    token = _secret(config.forward_token_file, "forward_token_file") or config.forward_token
     hub = Hub(config.forward_url, token, config.forward_prefixes or ("",))
     return ForwardPlan(hub, config.forward_interval_s)
 
@@ -202,6 +224,7 @@ async def _serve(
         backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
         forward_plan=_forward_plan(config),
         jobs_waiting_max=config.max_jobs_waiting,
+        webhook_plan=_webhook_plan(config),
     )
     check_exposure(config, needs_tokens=engine.access_is_set_up)
     if config.retention_interval_s:

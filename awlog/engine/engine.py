@@ -32,6 +32,7 @@ from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
 from awlog.engine.retention import Retention
 from awlog.engine.status import BucketStatus, ServerStatus, Statuses, room
 from awlog.engine.upkeep import Upkeep
+from awlog.engine.webhooks import WebhookPlan, Webhooks
 from awlog.formats.encoders import Wanted, check_installed
 from awlog.formats.json_document import bucket_head
 from awlog.log.apply import apply
@@ -143,6 +144,7 @@ class Engine:
         access_rules: AccessRules = _ACCESS_RULES,
         forward_plan: ForwardPlan | None = None,
         jobs_waiting_max: int = JOBS_WAITING_MAX,
+        webhook_plan: WebhookPlan | None = None,
         open_writer: Callable[[Environment], Writer] = Writer,
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
@@ -191,9 +193,9 @@ class Engine:
             counts=self._counts,
         )
         self._upkeep = Upkeep(self._seal_oldest)
-        self.forwarder = (
-            None if forward_plan is None or self.read_only else Forwarder(environment.data_dir, forward_plan)
-        )
+        can_tell = self.read_only is None
+        self.forwarder = Forwarder(environment.data_dir, forward_plan) if forward_plan and can_tell else None
+        self.webhooks = Webhooks(environment.data_dir, webhook_plan) if webhook_plan and can_tell else None
         self.backups = Backups(environment.data_dir, backup_plan, clock)
         self._compaction = Compaction(
             environment, self._committer, without_snapshots=self._without_snapshots, on_swapped=self._take_new_file
@@ -222,8 +224,8 @@ class Engine:
             self._note_uses_timer.cancel()
             self.note_uses()
         await self._committer.close()
-        if self.forwarder is not None:
-            await self.forwarder.close()  # now that all is durable
+        # Now that all is durable.
+        await asyncio.gather(*(each.close() for each in (self.forwarder, self.webhooks) if each is not None))
         if self._broken is None and self.read_only is None:
             self._writer.mark_clean()
 

@@ -1,0 +1,125 @@
+"""One delivery to a webhook: signed, to an address that was looked at, without following where the answer points.
+
+The name is resolved once, and the connection goes to an address of that answer that may be reached: a name that points
+elsewhere a moment later changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import socket
+import ssl
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from awlog.model.errors import BadRequest
+
+_TIMEOUT_S: Final = 10.0
+_ANSWER_BYTES_MAX: Final = 64 << 10
+SIGNATURE_HEADER: Final = "Awlog-Signature"
+
+
+class Webhook(Struct, frozen=True):
+    """Where to, with what secret; `allows_private`: also to this machine and to networks that are not public."""
+
+    url: str
+    secret: str
+    bucket_prefixes: tuple[str, ...] = ("",)
+    allows_private: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The URL without what may be secret in it."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+class NotDelivered(Exception):
+    """Why a delivery did not succeed, for the delivery log: no recorded data, no secret."""
+
+
+def check_url(url: str) -> None:
+    """Raises BadRequest for what cannot be a webhook."""
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or parts.username is not None:
+        raise BadRequest("A webhook's URL is like https://hooks.example/awlog, without a name or a password in it")
+
+
+def signature(secret: str, body: bytes, timestamp_s: int) -> str:
+    """`t=<seconds>,v1=<hex>`: HMAC-SHA256 of the timestamp, a dot, and the body."""
+    digest = hmac.new(secret.encode(), b"%d.%b" % (timestamp_s, body), hashlib.sha256).hexdigest()
+    return f"t={timestamp_s},v1={digest}"
+
+
+def deliver(hook: Webhook, body: bytes, *, delivery_id: str, timestamp_s: int) -> int:
+    """The status of the answer, a 2xx. Blocking, at most some ten seconds a step. Raises NotDelivered."""
+    parts = urlsplit(hook.url)
+    assert parts.hostname is not None, "checked at the start"
+    is_tls = parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
+    address = _address(parts.hostname, port, allows_private=hook.allows_private)
+    connection = _PinnedConnection(parts.hostname, port, address, is_tls=is_tls)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "awlog",
+        "Awlog-Delivery": delivery_id,
+        SIGNATURE_HEADER: signature(hook.secret, body, timestamp_s),
+    }
+    try:
+        connection.request("POST", target, body, headers)
+        response = connection.getresponse()
+        response.read(_ANSWER_BYTES_MAX)
+    except (OSError, http.client.HTTPException) as error:
+        raise NotDelivered(type(error).__name__) from error
+    finally:
+        connection.close()
+    if not 200 <= response.status < 300:
+        raise NotDelivered(f"answered {response.status}")
+    return response.status
+
+
+def may_reach(address: str) -> bool:
+    """Is it a public address? Not this machine, not a private or link-local network, nothing reserved."""
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+        if inner is not None:
+            found = inner
+    return found.is_global and not found.is_multicast
+
+
+def _address(host: str, port: int, *, allows_private: bool) -> str:
+    try:
+        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as error:
+        raise NotDelivered("the host's name is not known") from error
+    allowed = [address for address in found if allows_private or may_reach(address)]
+    if not allowed:
+        raise NotDelivered("the host is on a private network, which `webhook_allow_private` would allow")
+    return allowed[0]
+
+
+class _PinnedConnection(http.client.HTTPConnection):
+    """To one address, whatever the name says by now."""
+
+    def __init__(self, host: str, port: int, address: str, *, is_tls: bool) -> None:
+        super().__init__(host, port, timeout=_TIMEOUT_S)
+        self._address = address
+        self._is_tls = is_tls
+        if is_tls:
+            self.default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        self.sock: Any = socket.create_connection((self._address, self.port), _TIMEOUT_S)
+        if self._is_tls:
+            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
