@@ -79,7 +79,7 @@ def _merged(found: list[Document]) -> Document:
     for each in found:
         for name in _TITLES:
             key = name.replace(" ", "_")
-            value = cast("dict[str, object]", each)[key]
+            value = cast("dict[str, object]", each).get(key)
             if value is not None:
                 merged[key] = value
     return cast(Document, merged)
