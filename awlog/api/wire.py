@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -365,17 +366,21 @@ class BucketBody(Struct):
     last_updated: Timestamp | UnsetType = UNSET
 
 
+# The list of buckets is asked for again and again, and most of its instants are those of the last time.
+_shown: Final = lru_cache(maxsize=4096)(format_timestamp)
+
+
 def bucket_body(view: BucketView) -> BucketBody:
     meta = view.meta
-    start = None if view.start_us is None else format_timestamp(view.start_us)
-    end = None if view.end_us is None else format_timestamp(view.end_us)
+    start = None if view.start_us is None else _shown(view.start_us)
+    end = None if view.end_us is None else _shown(view.end_us)
     return BucketBody(
         meta.id,
         meta.name,
         meta.type,
         meta.client,
         meta.hostname,
-        format_timestamp(meta.created_us),
+        _shown(meta.created_us),
         Raw(meta.data),
         Span(start, end),
         UNSET if end is None else end,
