@@ -136,16 +136,18 @@ class Editor:
         chosen = [bucket.number for bucket in self._buckets() if numbers is None or bucket.number in numbers]
         job.total += len(chosen)
         told: dict[str, Edited] = {}
-        for number in chosen:
-            found = await self._found_recent(edit, number)
-            job.done += 1
-            if found is None:
-                continue
-            edited = await self._edit_bucket(found, job)
-            if edited.deleted or edited.changed:
-                told[found.bucket_id] = edited
-        if told and not isinstance(edit, RetentionAt):
-            self._forget_texts()
+        try:
+            for number in chosen:
+                found = await self._found_recent(edit, number)
+                job.done += 1
+                if found is None:
+                    continue
+                edited = await self._edit_bucket(found, job)
+                if edited.deleted or edited.changed:
+                    told[found.bucket_id] = edited
+        finally:  # also of what was done before it was cut off
+            if any(job.counts.values()) and not isinstance(edit, RetentionAt):
+                self._forget_texts()
         return told
 
     async def _found_recent(self, edit: Edit | RetentionAt, number: BucketNumber) -> BucketEdit | None:

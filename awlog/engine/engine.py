@@ -341,6 +341,7 @@ class Engine:
         """Lets go of all payloads that are remembered beside the data: what was erased is not to live on in memory."""
         self._cache.clear()
         self._answer_starts = AnswerStarts()
+        self._statuses = Statuses()
         filters = self._staged.filters()
         if filters is not None:
             filters.forget()

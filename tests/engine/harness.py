@@ -221,8 +221,9 @@ class WatchedEngine(Engine):
         self._cache.clear()
 
     def remembered(self) -> tuple[int, set[int]]:
-        """How many decoded segments are held, and which reader processes may hold more."""
-        return len(self._cache._kept), {reader.pid for reader in self._readers._all if reader.returncode is None}
+        """How many decoded segments and looks at buckets are held, and which reader processes may hold more."""
+        held = len(self._cache._kept) + len(self._statuses._looked) + len(self._answer_starts._ready)
+        return held, {reader.pid for reader in self._readers._all if reader.returncode is None}
 
     def digest(self) -> str:
         """What `awlog verify --digest` prints. Raises AssertionError if anything is wrong with the files."""
