@@ -23,7 +23,7 @@ from awlog.model.access import parse_grant
 from awlog.model.commands import RequireTokens, RevokeToken
 from awlog.model.errors import Refused
 from awlog.model.times import parse_timestamp
-from awlog.storage.environment import Environment
+from awlog.storage.environment import Environment, existing
 
 _T = TypeVar("_T")
 _PERIOD: Final = re.compile(r"(\d{1,6})([mhdwy])")
@@ -82,7 +82,10 @@ class _Expiry(click.ParamType):  # type: ignore[type-arg]  # generic for the che
     help="Put it where the stock aw-client looks for one, instead of printing it.  [scopes: read and write]",
 )
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="The port that aw-client talks to.  [default: the server's]"
+    "--port",
+    type=click.IntRange(1, 65535),
+    envvar="AWLOG_PORT",
+    help="The port that aw-client talks to.  [default: 5600, testing 5666]",
 )
 @_JSON
 def create(
@@ -187,7 +190,7 @@ class _Tokens:
             secret, made = await engine.create_token(body["name"], grants, expires_us)
             return msgspec.to_builtins(wire.NewTokenBody(secret, wire.token_body(made)))
 
-        return self._ask(lambda server: server.ask("POST", "/api/0/tokens", body), by_engine)
+        return self._ask(lambda server: server.ask("POST", "/api/0/tokens", body), by_engine, makes=True)
 
     def all(self) -> Any:
         async def by_engine(engine: Engine) -> Any:
@@ -215,12 +218,19 @@ class _Tokens:
         return self._ask(lambda server: bool(server.ask("PUT", "/api/0/tokens", body)["required"]), by_engine)
 
     def _ask(
-        self, by_server: Callable[[LocalServer], _T], by_engine: Callable[[Engine], Coroutine[Any, Any, _T]]
+        self,
+        by_server: Callable[[LocalServer], _T],
+        by_engine: Callable[[Engine], Coroutine[Any, Any, _T]],
+        *,
+        makes: bool = False,
     ) -> _T:
+        """`makes`: where there is no store yet, one is made. Raises CannotStart."""
         server = running_server(self._data_dir)
         if server is not None:
             with server:
                 return by_server(server)
+        if not makes:
+            existing(self._data_dir)
         with owned_store(self._data_dir) as environment:
             return asyncio.run(_with_engine(environment, by_engine))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,13 @@ def bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
-def run(command: str, data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`awlog token` as a process of its own: it opens the store in a child, as a server does."""
+def run(command: str, data_dir: Path, *arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`awlog token` as a process of its own: it opens the store in a child, as a server does. `home`: where files of the
+    user's configuration are.
+    """
+    environment = None if home is None else {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
     words = [sys.executable, "-m", "awlog", "token", command, "--data-dir", str(data_dir), *arguments]
-    return subprocess.run(words, capture_output=True, check=False, text=True)
+    return subprocess.run(words, capture_output=True, check=False, text=True, env=environment)
 
 
 def made(data_dir: Path, *arguments: str) -> dict[str, Any]:
@@ -89,6 +95,8 @@ def test_what_makes_no_token_is_refused(tmp_path: Path) -> None:
         assert says in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr
     assert listed(tmp_path / "data") == {"required": False, "tokens": []}
+    assert run("list", tmp_path / "elsewhere").returncode == 3
+    assert not (tmp_path / "elsewhere").exists()
     assert "no token with this id" in run("revoke", tmp_path / "data", "0123456789ab").stderr
 
 
@@ -99,3 +107,34 @@ def test_a_directory_that_somebody_else_works_on_is_left_alone(tmp_path: Path) -
         done = run("create", tmp_path / "data", "--scope", "read")
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
+
+
+def test_the_stock_client_finds_its_key(tmp_path: Path) -> None:
+    """In the file of ActivityWatch's Rust server, whose other keys and comments stay; only its owner may read it. A key for
+    another port would not be taken: it is refused, and no token is made.
+    """
+    path = tmp_path / ".config" / "activitywatch" / "aw-server-rust" / "config.toml"
+    made_first = run("create", tmp_path / "data", "--for-aw-client", home=tmp_path)
+    assert (made_first.returncode, made_first.stdout) == (0, ""), made_first.stderr
+    first = tomllib.loads(path.read_text())
+    assert first["port"] == 5600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text(
+        '# mine\naddress = "127.0.0.1"\nport = 5600 # the usual\n[auth]\nother = 1\n[custom_static]\na = "/b"\n'
+    )
+    assert run("create", tmp_path / "data", "--for-aw-client", "--json", home=tmp_path).returncode == 0
+    text = path.read_text()
+    assert "# mine" in text
+    assert "# the usual" in text
+    second = tomllib.loads(text)
+    secret = second["auth"].pop("api_key")
+    assert second == {"address": "127.0.0.1", "port": 5600, "auth": {"other": 1}, "custom_static": {"a": "/b"}}
+    other = run("create", tmp_path / "data", "--for-aw-client", "--port", "5700", home=tmp_path)
+    assert other.returncode == 1
+    assert "is for port 5600, not 5700" in other.stderr
+    assert len(listed(tmp_path / "data")["tokens"]) == 2
+    with Server(tmp_path / "data") as server:
+        assert server.request("GET", "/api/0/buckets", headers=bearer(secret)).json() == {}
+        assert (
+            server.request("POST", "/api/0/buckets/b", WATCHER, headers=bearer(first["auth"]["api_key"])).status == 200
+        )

@@ -6,6 +6,8 @@ change the literal: the format needs a new version and the code a way to read th
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import pytest
 import zstandard
 
@@ -14,6 +16,7 @@ from awlog.log.record import decode_record, encode_record
 from awlog.log.segment import decode_segment, encode_segment
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.write_set import BucketGone, EventGone, EventsGone, SettingGone, SettingRow, TailRow, Tombstone
+from awlog.model.access import Grant, Scope, Token
 from awlog.model.bucket import BucketMeta
 from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
@@ -99,6 +102,40 @@ TOMBSTONES: dict[Tombstone, bytes] = {
     EventsGone(NUMBER, Seq(7), Seq(4102)): data("9a80c60e", "94", "04", "03", "07", "cd1006"),
     SettingGone("views"): data("0a13f2a5", "92", "03", "a57669657773"),
 }
+
+
+TOKEN_KEY = b"0123456789ab"
+TOKEN = Token(
+    "0123456789ab",
+    "phone",
+    bytes(range(32)),
+    Micros(1_714_557_600_000_000),
+    None,
+    (Grant(Scope.READ), Grant(Scope.APPEND, "phone-")),
+    Micros(1),
+)
+
+
+def test_a_token() -> None:
+    """A hash of the secret, never the secret; scopes as words."""
+    stored = layout.encode_token(TOKEN_KEY, TOKEN)
+    assert (
+        stored[4:]
+        == (
+            b"\x96"  # MessagePack: an array of six
+            b"\xa5phone"
+            b"\xc4\x20"
+            + bytes(range(32))
+            + b"\xcf"
+            + (1_714_557_600_000_000).to_bytes(8, "big")  # created
+            + b"\xc0"  # never expires
+            b"\x01"  # used last
+            b"\x92\x92\xa4read\xa0\x92\xa6append\xa6phone-"
+        )
+    )
+    assert stored[:4] == crc32(TOKEN_KEY + stored[4:]).to_bytes(4, "little")
+    assert layout.decode_token(TOKEN_KEY, stored) == TOKEN
+    assert layout.decode_tokens_required(layout.encode_tokens_required(required=True)) is True
 
 
 def test_a_record() -> None:
