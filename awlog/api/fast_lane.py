@@ -37,6 +37,7 @@ from awlog.api.events import read_insertion
 from awlog.api.failures import refusal
 from awlog.api.heartbeat import read_heartbeat
 from awlog.api.in_progress import InProgress
+from awlog.api.proxies import UNIX_PEER, Proxies, peer_of
 from awlog.api.recognise import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_END, HeaderBlocks, Known, Lines
 from awlog.api.refused_heads import refused_head, too_many_connections
 from awlog.engine.bulk import shown
@@ -45,6 +46,7 @@ from awlog.model.errors import AwlogError, Refused
 
 _log: Final = structlog.get_logger(part="api")
 
+_NO_PROXIES: Final = Proxies(())
 _SWEEP_S: Final = 1.0
 # Sweeps that a request may take to arrive. aiohttp waits for slower ones, with the limits and time-outs of the ordinary way.
 _ARRIVAL_SWEEPS: Final = 2
@@ -77,9 +79,11 @@ class FastLane:
         limits: EdgeLimits,
         *,
         base_path: str = "",
+        proxies: Proxies = _NO_PROXIES,
     ) -> None:
         """`make_handler`: the server that takes what is not for the lane, all if there are no `blocks`. Its App reports to
-        `begun_by_aiohttp`, `answered_by_aiohttp` and `ended_by_aiohttp`.
+        `begun_by_aiohttp`, `answered_by_aiohttp` and `ended_by_aiohttp`. Connections of `proxies`, behind each of which are
+        many clients, are counted only in all.
         """
         self.engine = engine
         self.blocks = blocks
@@ -88,6 +92,7 @@ class FastLane:
         self.on_room: Callable[[], None] = lambda: None
         self._is_full = False
         self._counts: dict[str, int] = {}  # connections of each address
+        self._proxies = proxies
         self.lines = Lines(base_path)
         self.in_progress = in_progress
         self.make_handler = make_handler
@@ -112,6 +117,8 @@ class FastLane:
     def add(self, connection: _Connection) -> None:
         """Counts one more that is open, if it is not counted yet."""
         self._connections.add(connection)
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep_again)
         if len(self._connections) >= self.limits.connections and not self._is_full:
             self._is_full = True
             self._loop.call_soon(self.on_full)  # not at once: this one is not accepted yet
@@ -120,10 +127,12 @@ class FastLane:
     def connection_count(self) -> int:
         return len(self._connections)
 
+    def is_shared(self, address: str) -> bool:
+        """Is it not of one client: a Unix socket's, or a proxy's?"""
+        return address == UNIX_PEER or (bool(self._proxies) and self._proxies.trusts(address))
+
     def admit(self, address: str) -> bool:
         """Counts one more connection of this address. False if it has too many."""
-        if self._sweep_timer is None:
-            self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep_again)
         count = self._counts.get(address, 0)
         if count >= self.limits.connections_per_address:
             return False
@@ -247,8 +256,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._lane.add(self)
-        peer = transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else ""
+        address = peer_of(transport)
+        if self._lane.is_shared(address):
+            return
         if self._lane.admit(address):
             self._address = address
         else:

@@ -249,7 +249,15 @@ async def _serve(
             heeds_proxies=bool(config.trusted_proxies),
         )
         engine.on_access_changed(blocks.forget_all)
-    lane = FastLane(engine, blocks, in_progress, server, settings.limits, base_path=config.base_path)
+    lane = FastLane(
+        engine,
+        blocks,
+        in_progress,
+        server,
+        settings.limits,
+        base_path=config.base_path,
+        proxies=settings.proxies,
+    )
     counts.lane = lane
     app.on_begun, app.on_ended, app.on_answered = (
         lane.begun_by_aiohttp,

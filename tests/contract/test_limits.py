@@ -245,6 +245,22 @@ def test_one_address_has_so_many_connections_and_no_more(small: Server) -> None:
             assert time.monotonic() < deadline_s
 
 
+def test_behind_a_trusted_proxy_are_many_clients(tmp_path) -> None:
+    """Its connections are not one client's, and those of a Unix socket are not either."""
+    path = str(tmp_path / "s")
+    flags = ("--max-connections-per-address", "2", "--trusted-proxy", "127.0.0.1", "--insecure", "--unix-socket", path)
+    with Server(tmp_path / "data", *flags) as server, contextlib.ExitStack() as stack:
+        for _ in range(5):
+            wire = stack.enter_context(Wire(server))
+            wire.send(request_bytes("GET", "/api/0/info"))
+            assert wire.answer().status == 200
+        for _ in range(5):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(path)
+            client.sendall(request_bytes("GET", "/api/0/info"))
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip", "identity, gzip"])
 def test_compressed_bodies_are_not_taken_so_no_bomb_goes_off(small: Server, encoding: str) -> None:
     bomb = gzip.compress(b" " * 50_000_000)

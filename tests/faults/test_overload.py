@@ -141,6 +141,22 @@ def test_a_client_that_goes_away_ends_its_query(tmp_path: Path) -> None:
         assert answer == [1]
 
 
+def test_a_client_that_goes_away_lets_its_snapshot_go(tmp_path: Path) -> None:
+    """O6: in the middle of an answer that it did not read to its end."""
+    with Server(tmp_path / "data") as server:
+        api = Api(server)
+        api.create("b")
+        api.insert("b", *({"timestamp": at(f"10:00:{n:02}"), "data": {"label": "x" * 1_000_000}} for n in range(12)))
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_000)
+        client.connect((server.host, server.port))
+        client.sendall(b"GET /api/0/buckets/b/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(10)
+        wait_until(lambda: figure(server, "awlog_snapshots") == 1)
+        client.close()
+        wait_until(lambda: figure(server, "awlog_snapshots") == 0)
+
+
 def wait_until(holds: Any, patience_s: float = 20.0) -> None:
     deadline_s = time.monotonic() + patience_s
     while not holds():
