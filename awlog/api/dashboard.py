@@ -50,10 +50,12 @@ class _File(Struct, frozen=True):
     etag: str
 
 
-def serve_dashboard(call: Call, path: str, below: list[str]) -> web.StreamResponse:
-    """A file of the dashboard by its path below `/awlog/`; its index by none, wherever that is. Raises NotFound."""
-    is_below = bool(below) or path.endswith(f"{FOLDER}/")
-    found = _all_files().get("/".join(below) or _INDEX) if is_below else _index_from_above()
+def serve_dashboard(call: Call, below: list[str], *, from_above: bool) -> web.StreamResponse:
+    """A file of the dashboard by its path below `/awlog/`; its index by none. Raises NotFound.
+
+    `from_above`: for the index at `/` and `/awlog`, from where the files are one folder down.
+    """
+    found = _index_from_above() if from_above else _all_files().get("/".join(below) or _INDEX)
     if found is None:
         raise NotFound("There is nothing at this path")
     headers = {**_HEADERS, "ETag": found.etag}
@@ -76,9 +78,7 @@ def _all_files() -> dict[str, _File]:
 
 @cache
 def _index_from_above() -> _File:
-    """The index for `/` and `/awlog`. Its links are relative, so that they are right below any base path; here the files are
-    one folder down.
-    """
+    """Its links are relative, so that they are right below any base path."""
     text = _all_files()[_INDEX].content.replace(b'="./', f'="{FOLDER}/'.encode()).replace(b'="../', b'="./')
     return _file(text, _CONTENT_TYPES[".html"])
 

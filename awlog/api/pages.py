@@ -52,12 +52,12 @@ async def serve_page(call: Call, path: str, segments: list[str]) -> web.StreamRe
     if segments[0] == "pages":
         return _custom_page(call, path, segments[1:])
     if segments[0] == FOLDER:
-        return serve_dashboard(call, path, segments[1:])
+        return serve_dashboard(call, segments[1:], from_above=len(segments) == 1 and not path.endswith("/"))
     root = call.settings.webui_dir
     if root is not None:
         return _file(root, segments if segments != [""] else [_INDEX])
     if segments == [""]:
-        return serve_dashboard(call, path, [])
+        return serve_dashboard(call, [], from_above=True)
     if segments == ["sw.js"]:
         return web.Response(text=_SERVICE_WORKER, content_type="text/javascript", headers={"Cache-Control": "no-cache"})
     raise NotFound("There is nothing at this path")

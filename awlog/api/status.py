@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Final
 
 from aiohttp import web
@@ -19,6 +20,8 @@ from awlog.model.picture import ALL_BINS_MAX, BINS_MAX, EVENTS_MAX
 from awlog.model.times import Micros, format_timestamp, seconds_from_us
 
 _BINS: Final = 600
+# Written in one turn of the loop, 5 µs each; others get theirs in between.
+_STEP_BUCKETS: Final = 100
 
 
 class TailBody(Struct):
@@ -118,13 +121,19 @@ _RANGE: Final = (
 async def get_status(call: Call) -> web.StreamResponse:
     """Is it recording? Each bucket's newest event, and how the server is."""
     engine = call.engine
-    buckets = [each for each in await engine.bucket_statuses() if call.access.may(Scope.READ, each.meta.id)]
+    events, buckets = 0, []
+    for at, each in enumerate(await engine.bucket_statuses(), 1):
+        if call.access.may(Scope.READ, each.meta.id):
+            events += each.event_count
+            buckets.append(_bucket_body(each))
+        if at % _STEP_BUCKETS == 0:
+            await asyncio.sleep(0)
     server = engine.status()
     body = StatusBody(
         format_timestamp(engine.clock()),
         round(server.uptime_s, 3),
         server.acknowledged_count,
-        sum(each.event_count for each in buckets),
+        events,
         CommitsBody(
             server.commit_count,
             None if server.committed_us is None else format_timestamp(server.committed_us),
@@ -132,7 +141,7 @@ async def get_status(call: Call) -> web.StreamResponse:
             server.is_writable,
         ),
         DiskBody(server.file_bytes, server.free_bytes),
-        [_bucket_body(each) for each in buckets],
+        buckets,
     )
     return await call.long_json(wire.encode(body))
 

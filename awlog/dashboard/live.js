@@ -9,8 +9,11 @@ const RETRY_MS = 1000;
 const TELL_MS = 1000;
 const SAMPLES_MAX = 90;
 
-/** `status`: the newest answer. `rates`: writes per second, oldest first. `lostAt`: since when there is no answer, or null. */
-export const live = { status: null, rates: [], peak: 0, lostAt: null, clockAheadMs: 0 };
+/**
+ * `status`: the newest answer. `rates`: writes per second, oldest first. `lostAt`: since when there is none, or null; `refusal`:
+ * why, where the server said no.
+ */
+export const live = { status: null, rates: [], peak: 0, lostAt: null, refusal: null, clockAheadMs: 0 };
 
 const listeners = new Set();
 let sampled = null;
@@ -79,8 +82,10 @@ async function once() {
     sample(status);
     live.status = status;
     live.lostAt = null;
-  } catch {
+    live.refusal = null;
+  } catch (error) {
     live.lostAt ??= Date.now();
+    live.refusal = error.status >= 400 && error.status < 500 ? error.message : null;
   }
   tell();
 }

@@ -44,7 +44,7 @@ async function show() {
 function showConnection() {
   const lost = live.lostAt !== null;
   linkState.dataset.state = lost ? "lost" : "live";
-  setText(linkState, lost ? `No answer for ${span((Date.now() - live.lostAt) / 1000)}; trying again` : "Live");
+  setText(linkState, live.refusal !== null ? "No access" : lost ? `No answer for ${span((Date.now() - live.lostAt) / 1000)}; trying again` : "Live");
 }
 
 function askForToken(again) {

@@ -62,6 +62,33 @@ def test_the_first_token_is_an_admins_and_this_page_goes_on_with_it(browser: Bro
     browser.button("Revoke desk")
 
 
+def test_a_token_sees_what_it_may(browser: Browser, alone: Server) -> None:
+    """One for some buckets sees these, in all views; one that may only send is told that it may not look."""
+    for name in ("mine-1", "other"):
+        insert(alone, make_bucket(alone, name, "currentwindow"), [(NOON, 60.0, {"app": f"of {name}"})])
+
+    def token(scope: str, admin: str | None = None) -> str:
+        headers = {"Authorization": f"Bearer {admin}"} if admin else {}
+        return str(
+            alone.request("POST", "/api/0/tokens", {"name": scope, "scopes": [scope]}, headers=headers).json()["secret"]
+        )
+
+    admin = token("admin")
+    mine, sender = token("read:mine*", admin), token("append", admin)
+    browser.driver.get(f"{alone.url}/?token={mine}#/now")
+    browser.until(lambda: browser.texts(".bucket-id .stored") == ["mine-1"])
+    assert "1" in browser.texts(".tiles .figure")
+    browser.open("timeline")
+    browser.until(lambda: browser.texts(".track-name .stored") == ["mine-1"])
+    browser.open("buckets")
+    browser.until(lambda: browser.texts("tr[data-bucket] a .stored") == ["mine-1"])
+    assert "of other" not in browser.text("body")
+    browser.driver.get("about:blank")
+    browser.driver.get(f"{alone.url}/?token={sender}#/now")
+    browser.until(lambda: "`read`" in browser.text(".lede"), "the server's words")
+    assert all("403" in each for each in browser.complaints())
+
+
 def test_privacy_filters_are_previewed_saved_and_applied(browser: Browser, alone: Server) -> None:
     """A preview changes nothing; what is stored is changed only after asking once more."""
     bucket = make_bucket(alone, "w", "currentwindow")

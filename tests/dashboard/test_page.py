@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gzip
-from urllib.parse import urlencode
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlencode, urljoin
 
 import pytest
 from axe_core_python.base import AXE_FILE_PATH
 from selenium.webdriver import ActionChains, Keys
 
 from tests.contract.wire import exchange
-from tests.dashboard.browser import Browser
+from tests.dashboard.browser import PATIENCE_S, Browser
 from tests.dashboard.conftest import NOON, beat, iso, make_bucket
 from tests.server import Server
 
@@ -77,6 +82,31 @@ def test_every_view_is_reached_and_used_with_the_keyboard_alone(browser: Browser
                 break
         assert browser.run("return document.activeElement.closest('main') !== null"), view
         assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") != "none", view
+
+
+@pytest.mark.parametrize("base", ["/logs/of/mine", "/awlog"])
+def test_it_works_below_any_base_path(tmp_path: Path, base: str) -> None:
+    """Whatever its name: each link of the index leads to a file, from each place where the index is."""
+    server = Server(tmp_path / "data", "--base-path", base).start(wait=False)
+    with server as based:
+        wait_until(lambda: exchange(based, "GET", f"{base}/api/0/info").status == 200)
+        for path in ("/", "/awlog", "/awlog/"):
+            answer = exchange(based, "GET", base + path)
+            links = re.findall(r'(?:src|href)="([^#"]+)"', answer.body.decode())
+            assert "main.js" in "".join(links)
+            for link in links:
+                assert exchange(based, "GET", urljoin(base + path, link)).status == 200, link
+
+
+def wait_until(probe: Callable[[], bool]) -> None:
+    """A server that has just been started listens in a moment."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        with suppress(OSError):
+            if probe():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def press(browser: Browser, key: str) -> None:

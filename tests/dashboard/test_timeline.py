@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,7 +22,7 @@ WINDOW = "aw-watcher-window_desk"
 HOSTILE_BUCKET = "<b>hostile</b> /%2F?&#"
 MILLION = 1_000_000
 FRAME_MS_MAX = 50
-PAINT_MS_MAX = 500
+PAINT_WORK_S_MAX = 0.5
 ANSWER_BYTES_MAX = 300_000
 
 
@@ -53,19 +55,35 @@ def pixel_of(browser: Browser, bucket: str, instant: datetime) -> tuple[int, int
     return x, y
 
 
-def painted_ms(browser: Browser, bucket: str, start: datetime, end: datetime) -> float:
-    """From the beginning of the navigation to the frame that shows the bucket's picture."""
-    browser.open("timeline?" + urlencode({"bucket": bucket, "start": iso(start), "end": iso(end)}))
+def paint(browser: Browser, bucket: str, start: datetime, end: datetime) -> float:
+    """Shows the bucket's picture in a page that is loaded anew; gives the seconds that the page's thread has worked."""
+    browser.driver.get("about:blank")
+    browser.command("Performance.disable")
+    browser.command("Performance.enable", timeDomain="threadTicks")
+    browser.driver.get(
+        f"{browser.origin}/#/timeline?" + urlencode({"bucket": bucket, "start": iso(start), "end": iso(end)})
+    )
     script = """
         const done = arguments[arguments.length - 1];
         const look = () => {
           const rows = document.querySelector(".view-timeline")?.timeline.rows ?? [];
           const isThere = rows.some((row) => row.bucket.id === arguments[0] && row.pictures.length);
-          requestAnimationFrame(isThere ? () => done(performance.now()) : look);
+          requestAnimationFrame(isThere ? () => done() : look);
         };
         look();
     """
-    return float(browser.driver.execute_async_script(script, bucket))
+    browser.driver.execute_async_script(script, bucket)
+    metrics = {each["name"]: each["value"] for each in browser.command("Performance.getMetrics")["metrics"]}
+    return float(metrics["TaskDuration"])
+
+
+def cpu_s(server: Server) -> float:
+    """What the server and its reader processes have worked until now."""
+    ticks = 0
+    for process in [server.pid, *map(int, Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split())]:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def test_what_is_drawn_is_what_the_api_says(browser: Browser, server: Server) -> None:
@@ -175,10 +193,10 @@ def test_a_range_without_events_offers_the_nearest(browser: Browser, server: Ser
 
 
 def test_a_million_events_are_smooth(browser: Browser, server: Server) -> None:
-    """All are painted within half a second of the page's start, once the server has seen them; a frame of a zoom or pan
-    works for less than 50 ms; no answer is over 300 KB.
+    """To show all of them takes less than half a second of work, of the server, its readers and the page together; a frame of
+    a zoom or pan works for less than 50 ms; no answer is over 300 KB.
 
-    Frames by their median, and the best of some paints: other programs use this machine too.
+    Of work, because other programs use this machine too: with nothing else to do a paint takes no longer than its work.
     """
     bucket = make_bucket(server, "million", "currentwindow")
     begin = datetime(2022, 1, 1, tzinfo=UTC)
@@ -195,7 +213,10 @@ def test_a_million_events_are_smooth(browser: Browser, server: Server) -> None:
         json_type = {"Content-Type": "application/json"}
         assert server.request("POST", f"/api/0/buckets/{bucket}/events", raw=raw, headers=json_type).status == 200
     end = begin + step * MILLION
-    assert any(painted_ms(browser, bucket, begin, end) < PAINT_MS_MAX for _ in range(12))
+    paint(browser, bucket, begin, end)  # the server has seen them, and so it is for whoever looks again
+    before_s = cpu_s(server)
+    page_s = paint(browser, bucket, begin, end)
+    assert page_s + cpu_s(server) - before_s < PAINT_WORK_S_MAX
     assert picture(browser, bucket)["events"] == MILLION
     browser.requests()
     browser.run("document.querySelector('.view-timeline').timeline.frames.length = 0")

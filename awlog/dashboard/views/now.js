@@ -34,8 +34,8 @@ export function open(place) {
 
   function show() {
     if (live.status === null) {
-      setText(headline, "Not reachable");
-      setText(sentence, "The server does not answer. This page tries again by itself.");
+      setText(headline, live.refusal === null ? "Not reachable" : "Not for this token");
+      setText(sentence, live.refusal ?? "The server does not answer. This page tries again by itself.");
       return;
     }
     const nowMs = serverNow().getTime();
