@@ -23,6 +23,7 @@ from awlog.engine.readers import QueryLimits
 from awlog.engine.retention import RETENTION_INTERVAL_S
 from awlog.engine.webhooks import WEBHOOK_INTERVAL_S
 from awlog.model.payload import NESTING_MAX
+from awlog.storage.room import RESERVE_BYTES
 
 _QUERY_LIMITS: Final = QueryLimits()
 _BASE_PATH: Final = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+")
@@ -90,6 +91,7 @@ class ServerConfig(Struct, frozen=True):
     backup_dir: Path | None
     backup_interval_s: float
     backup_keep: int
+    reserve_bytes: int
     retention_interval_s: float
     forward_url: str | None
     forward_token: str | None
@@ -515,6 +517,14 @@ def server_options(command: _F) -> _F:
             show_default=True,
             envvar="AWLOG_BACKUP_KEEP",
             help="How many of the server's own backups are kept.",
+        ),
+        click.option(
+            "--reserve-bytes",
+            type=click.IntRange(0),
+            default=RESERVE_BYTES,
+            show_default=True,
+            envvar="AWLOG_RESERVE_BYTES",
+            help="Room on the disk that is kept so that deleting works when it is full.",
         ),
         click.option(
             "--forward-url",

@@ -57,6 +57,7 @@ from awlog.storage.identity import Identity
 from awlog.storage.lock import DirectoryLock
 from awlog.storage.recovery import recover
 from awlog.storage.rehearsal import rehearse
+from awlog.storage.room import Reserve
 
 _log: Final = structlog.get_logger(part="serve")
 
@@ -88,6 +89,7 @@ def serve(**values: Any) -> None:
     check_exposure(config, needs_tokens=True)
     tls = encryption_of(config)
     rules = AccessRules(_api_key(config), config.require_tokens, is_exposed(config))
+    Reserve(config.data_dir, config.reserve_bytes).make_room_to_start()
     with DirectoryLock(config.data_dir) as lock:
         sockets = handed_over_sockets()
         if sockets:
@@ -221,6 +223,7 @@ async def _serve(
         cache_bytes=config.cache_bytes,
         query_limits=query_limits,
         access_rules=rules,
+        reserve_bytes=config.reserve_bytes,
         backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
         forward_plan=_forward_plan(config),
         jobs_waiting_max=config.max_jobs_waiting,

@@ -20,7 +20,7 @@ from awlog.engine.access import AccessRules, Admission, Door, new_token
 from awlog.engine.backups import BackupPlan, Backups
 from awlog.engine.bulk import shown
 from awlog.engine.clock import Clock, system_clock
-from awlog.engine.committer import Committer, Reply, into_future
+from awlog.engine.committer import Committer, Outcome, Reply, into_future
 from awlog.engine.compaction import Compaction
 from awlog.engine.editor import Editor
 from awlog.engine.feed import Feed
@@ -56,6 +56,8 @@ from awlog.model.commands import (
     Command,
     CreateBucket,
     CreateToken,
+    DeleteBucket,
+    DeleteEvent,
     EditEvents,
     ImportBuckets,
     InsertEvents,
@@ -78,6 +80,7 @@ from awlog.storage.compaction import Compacted
 from awlog.storage.damaged import DamagedEnvironment
 from awlog.storage.environment import READERS_MAX, Environment
 from awlog.storage.recovery import recover
+from awlog.storage.room import Reserve
 from awlog.storage.segment_cache import SegmentCache
 from awlog.storage.sizes import record_bytes
 from awlog.storage.snapshot import Snapshot, open_snapshot
@@ -104,6 +107,9 @@ _SNAPSHOTS_MAX: Final = READERS_MAX - 64
 _LONG_READ_EVENTS: Final = 20_000
 # A payload that no filter has seen takes some microseconds.
 _FILTERED_HERE_MAX: Final = 200
+_RESERVE_RETRY_S: Final = 30.0
+# Commands that give room back.
+_FREEING: Final = (DeleteBucket, DeleteEvent, EditEvents)
 _GROW_POLL_S: Final = 0.005
 _QUERY_LIMITS: Final = QueryLimits()
 _NO_BACKUPS: Final = BackupPlan()
@@ -141,6 +147,7 @@ class Engine:
         cache_bytes: int = CACHE_BYTES,
         query_limits: QueryLimits = _QUERY_LIMITS,
         backup_plan: BackupPlan = _NO_BACKUPS,
+        reserve_bytes: int = 0,
         access_rules: AccessRules = _ACCESS_RULES,
         forward_plan: ForwardPlan | None = None,
         jobs_waiting_max: int = JOBS_WAITING_MAX,
@@ -160,6 +167,9 @@ class Engine:
         self.on_erased: Callable[[], None] = lambda: None
         """Called when stored events were erased; whoever remembers payloads lets go of them."""
         self._broken: Busy | None = None
+        self._reserve = Reserve(environment.data_dir, reserve_bytes)
+        self._reserve_tried_at_s = -_RESERVE_RETRY_S
+        self._reserve.take()
         self.read_only = _read_only(environment)
         """Why nothing is written; None in a store that is whole."""
         self._tried_at_s = 0.0
@@ -172,7 +182,7 @@ class Engine:
         self._counts = Counts()
         self.readiness = Readiness()
         """Other parts add checks of their own."""
-        self.readiness.add("store", lambda: None if self._broken is None else str(self._broken))
+        self.readiness.add("store", self._why_not_written)
         self.readiness.add("disk", self._why_disk_is_full)
         self._began_s = asyncio.get_running_loop().time()
         self._committed_us: Micros | None = None
@@ -245,6 +255,8 @@ class Engine:
 
         O(1) for a heartbeat. Raises what is neither, a mistake of ours; then nothing of the command was kept.
         """
+        if self._reserve.is_held and isinstance(command, _FREEING):
+            reply = self._with_the_reserve(command, reply)
         refusal = self._refusal()
         if refusal is not None:
             self._committer.join(refusal, reply)
@@ -257,6 +269,19 @@ class Engine:
         if type(command) is SendHeartbeat:
             self._counts.heartbeat(decision.facts)
         self._stage(decision, reply)
+
+    def _with_the_reserve(self, command: Command, reply: Reply) -> Reply:
+        """A reply that tries a deletion once more, with the room that is kept for it, if there is no other."""
+
+        def told(outcome: Outcome) -> None:
+            if isinstance(outcome, InsufficientStorage) and self._reserve.is_held:
+                _log.warning("the disk is full: the reserve is used to delete")
+                self._reserve.let_go()
+                self.send(command, reply)
+            else:
+                reply(outcome)
+
+        return told
 
     async def insert(self, command: InsertEvents) -> Stored | Appended:
         """As `submit`, for any number of events: a long list is filtered, and laid out in segments, off the loop."""
@@ -449,12 +474,21 @@ class Engine:
         self._compaction.note(writes)
         self.feed.settle(writes, self._durable)
         self._committed_us = self.clock()
+        if not self._reserve.is_held:
+            self._take_reserve()
         if writes.tokens or writes.tokens_required is not None:
             self._door.take(self._durable.tokens, required=self._durable.tokens_required)
         for number in writes.records:
             bucket = self._durable.numbered(number)
             if bucket is not None:
                 self._upkeep.note(number, bucket.head)
+
+    def _take_reserve(self) -> None:
+        """Now and then, until there is room for it."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._reserve_tried_at_s >= _RESERVE_RETRY_S:
+            self._reserve_tried_at_s = loop.time()
+            loop.run_in_executor(None, self._reserve.take)
 
     def _start_over(self) -> None:
         """After a failed commit: only the disk says what is durable. Raises Unavailable, and tries again later."""
@@ -468,6 +502,10 @@ class Engine:
             _log.error("the store cannot be read again", error=str(error))
             raise self._broken from error
         self._broken = None
+
+    def _why_not_written(self) -> str | None:
+        reason = self.read_only or self._broken
+        return None if reason is None else str(reason)
 
     def _refusal(self) -> Busy | None:
         """Why nothing can be written now."""

@@ -7,6 +7,7 @@ would break a promise.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import sys
@@ -30,6 +31,8 @@ MAP_BYTES: Final = 1 << 28 if sys.platform == "win32" else 1 << 32
 _META_PAGES: Final = 2
 _META_MAGIC: Final = b"\xde\xc0\xef\xbe"
 READERS_MAX: Final = 512
+# What LMDB makes of that: a cache line for each reader, and its own head.
+_LOCK_FILE_BYTES: Final = READERS_MAX * 64 + 128
 # More than there are: a newer awlog may have added some, which are kept.
 TABLES_MAX: Final = 32
 
@@ -52,6 +55,7 @@ class Environment:
     def _open(self) -> None:
         try:
             size_bytes = (self.data_dir / DATA_FILE).stat().st_size
+            make_lock_file(self.data_dir)
             self.lmdb = lmdb.open(
                 str(self.data_dir),
                 map_size=max(self._map_bytes, 2 * size_bytes),
@@ -197,7 +201,8 @@ def create_if_new(data_dir: Path, *, map_bytes: int = MAP_BYTES) -> Identity:
 
 def _create(data_dir: Path, map_bytes: int) -> str:
     """Makes the store in one transaction, if it is not there; gives the device's id."""
-    environment = lmdb.open(str(data_dir), map_size=map_bytes, max_dbs=TABLES_MAX, mode=0o600)
+    make_lock_file(data_dir)
+    environment = lmdb.open(str(data_dir), map_size=map_bytes, max_dbs=TABLES_MAX, max_readers=READERS_MAX, mode=0o600)
     try:
         if environment.stat()["entries"]:
             check_format(environment, data_dir)
@@ -227,6 +232,25 @@ def device_id_of(environment: lmdb.Environment) -> str:
 
 def _decode_device_id(stored: bytes) -> str:
     return layout.without_checksum(layout.DEVICE_KEY, stored, "The device's id").decode()
+
+
+def make_lock_file(data_dir: Path) -> None:
+    """Gives LMDB's lock file its blocks on the disk: a hole in a mapped file, on a full disk, is a death by SIGBUS.
+
+    No environment may be open on this directory in this process. Raises OSError if there is no room.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return  # LMDB reads without one
+        raise
+    try:
+        os.posix_fallocate(descriptor, 0, _LOCK_FILE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def check_format(environment: lmdb.Environment, data_dir: Path) -> None:

@@ -92,6 +92,7 @@ SETTINGS = [
     seconds("webhook_interval_s", "2.0"),
     simple("backup_dir", "/one", "/two", "/three", "None"),
     simple("backup_keep", "1", "2", "3", "7"),
+    simple("reserve_bytes", "0", "1", "2", str(4 << 20)),
     simple("api_key_file", "/etc/hosts", "/etc/passwd", "/etc/group", "None"),
     simple("tls_cert", "/etc/hosts", "/etc/passwd", "/etc/group", "None"),
     simple("tls_min_version", "1.3", "1.3", "1.3", "1.2"),

@@ -22,6 +22,7 @@ from pathlib import Path
 from random import Random
 
 from tests.faults.trace import (
+    MEANINGLESS,
     NAMES,
     OPENS,
     PLAIN_WRITES,
@@ -171,6 +172,8 @@ class Disk:
     def _start(self, call: Call) -> None:
         file = self._file(call)
         if file is None:
+            return
+        if Path(call.target).name in MEANINGLESS:
             return
         assert call.name not in UNFOLLOWED, f"line {call.started}: {call.name} on {call.target} cannot be followed"
         change = None

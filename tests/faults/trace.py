@@ -222,9 +222,13 @@ class Exchange:
     syncs: int
 
 
+# The two lock files say who is running, the reserve holds room: they mean nothing after a crash.
+MEANINGLESS = frozenset({"lock.mdb", "awlog.lock", "reserve"})
+
+
 def is_store_file(path: str, store: Path) -> bool:
-    """Must this file be durable? The two lock files say who is running, and mean nothing after a crash."""
-    return Path(path).is_relative_to(store) and Path(path).name not in {"lock.mdb", "awlog.lock"}
+    """Must this file be durable?"""
+    return Path(path).is_relative_to(store) and Path(path).name not in MEANINGLESS
 
 
 def exchanges(calls: list[Call], store: Path, port: int) -> Iterator[Exchange]:
