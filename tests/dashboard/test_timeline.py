@@ -193,8 +193,8 @@ def test_a_range_without_events_offers_the_nearest(browser: Browser, server: Ser
 
 
 def test_a_million_events_are_smooth(browser: Browser, server: Server) -> None:
-    """To show all of them takes less than half a second of work, of the server, its readers and the page together; a frame of
-    a zoom or pan works for less than 50 ms; no answer is over 300 KB.
+    """To show all of them takes less than half a second of work, of the server, its readers and the page together; a frame
+    of a zoom or pan works for less than 50 ms; no answer is over 300 KB.
 
     Of work, because other programs use this machine too: with nothing else to do a paint takes no longer than its work.
     """
