@@ -113,10 +113,11 @@ class FilterJudge(Judge):
     """Privacy filters on stored events. Remembers verdicts on payloads, for as long as it lives."""
 
     def __init__(self, filters: Filters, bucket_id: str) -> None:
+        self._extent = Extent.UNKNOWN if filters.apply_in(bucket_id) else Extent.NOTHING
         self._judgement = _by_payload(lambda payload: filters.judged(bucket_id, payload))
 
     def extent(self, entry: SegmentEntry) -> Extent:  # noqa: ARG002 - only payloads count
-        return Extent.UNKNOWN
+        return self._extent
 
     def judged(self, columns: Columns) -> Outcome:
         judgements = self.judgements(columns)

@@ -67,6 +67,10 @@ class Filters:
         """Is any rule switched on?"""
         return bool(self._compiled)
 
+    def apply_in(self, bucket_id: str) -> bool:
+        """Is any rule switched on for this bucket?"""
+        return self._of_bucket(bucket_id) is not None
+
     @property
     def known_count(self) -> int:
         """How many payloads it remembers."""

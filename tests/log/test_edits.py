@@ -166,6 +166,14 @@ def test_whole_segments_go_without_being_read() -> None:
     assert {entry.first_seq for entry in store.loaded} == {9}
 
 
+def test_a_bucket_without_a_rule_of_its_own_is_not_read() -> None:
+    """Rules for one bucket cost the others nothing."""
+    store = store_with([event(seq, seq) for seq in range(1, 6)], range(1, 5))
+    rules = [{**DROP_WEB, "bucket_prefix": "web"}, {**HIDE_VIM, "enabled": False}]
+    assert done(store, seen(store, Obey(json.dumps(rules).encode()))) == Edited()
+    assert store.loaded == []
+
+
 def test_a_payload_that_nobody_uses_any_more_leaves_its_segment() -> None:
     """What is erased is not in the bytes that are written."""
     events = [event(1, 0, 1, VIM), event(2, 1, 1, WEB), event(3, 2, 1, VIM), event(4, 9, 1, NONE)]
