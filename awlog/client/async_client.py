@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -48,24 +49,29 @@ class AsyncClient:
         host: str = "localhost",
         port: int | None = None,
         protocol: str = "http",
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
         queue_path: str | Path | None = None,
         on_refused: Callable[[Refusal], None] = log_refusal,
         timeout_s: float = 30.0,
     ) -> None:
-        """`on_refused` is told of each queued heartbeat that the server will not take; by default it is logged."""
+        """`token`: the secret, where the server demands one; `tls`: what `protocol="https"` trusts. `on_refused` is told of
+        each queued heartbeat that the server will not take; by default it is logged.
+        """
         self.client_name = client_name
         self.client_hostname = socket.gethostname()
         self._url = f"{protocol}://{host}:{port or (TESTING_PORT if testing else PORT)}"
         self._queue_path = None if queue_path is None else Path(queue_path)
         self._on_refused = on_refused
         self._timeout_s = timeout_s
+        self._token, self._tls = token, tls
         self._connection: Connection | None = None
         self._sender: Sender | None = None
 
     async def connect(self) -> None:
         """Opens the queue, and sends what is in it. Raises QueueUnusable; the server need not be there."""
         queue = None if self._queue_path is None else await asyncio.to_thread(DiskQueue, self._queue_path)
-        self._connection = Connection(self._url, self._timeout_s)
+        self._connection = Connection(self._url, self._timeout_s, token=self._token, tls=self._tls)
         self._sender = None if queue is None else Sender(queue, self._connection, self._on_refused)
 
     async def disconnect(self) -> None:

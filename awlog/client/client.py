@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
@@ -36,6 +37,8 @@ class Client:
         host: str = "localhost",
         port: int | None = None,
         protocol: str = "http",
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
         queue_path: str | Path | None = None,
         on_refused: Callable[[Refusal], None] = log_refusal,
         timeout_s: float = 30.0,
@@ -47,6 +50,8 @@ class Client:
             host=host,
             port=port,
             protocol=protocol,
+            token=token,
+            tls=tls,
             queue_path=queue_path,
             on_refused=on_refused,
             timeout_s=timeout_s,

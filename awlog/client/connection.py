@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, Final
 
 import aiohttp
@@ -23,10 +24,17 @@ _ERROR: Final = msgspec.json.Decoder(_ErrorBody)
 class Connection:
     """Kept connections to `url`, `http://localhost:5600` for example. To be opened on the loop that uses it."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(
+        self, url: str, timeout_s: float, *, token: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`token`: the secret that is sent with each request; `tls`: what `https` trusts, else what the system does."""
         self._base = f"{url.rstrip('/')}/api/0"
         self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout_s, sock_read=timeout_s)
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        self._session = aiohttp.ClientSession(
+            timeout=self._timeout,
+            headers=None if token is None else {"Authorization": f"Bearer {token}"},
+            connector=aiohttp.TCPConnector(ssl=True if tls is None else tls),
+        )
 
     async def close(self) -> None:
         await self._session.close()

@@ -11,12 +11,14 @@ import ssl
 import stat
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from awlog.client import Client, Event, RequestRefused
 from tests.contract.wire import WATCHER, Wire
 from tests.server import Reply, Server
 
@@ -229,3 +231,21 @@ def test_a_unix_socket_below_a_base_path_behind_a_proxy(tmp_path: Path) -> None:
         assert server.request("POST", beat, BEAT, headers=by_tcp).status == 403
         assert server.request("GET", "/aw/log/api/0/buckets").status == 401
     assert not path.exists()
+
+
+def test_our_own_client_speaks_tls_with_a_token_and_keeps_what_is_refused(encrypted: Encrypted, tmp_path: Path) -> None:
+    """With a wrong token its queue stays as it is; with the right one it arrives."""
+
+    def client(token: str) -> Client:
+        return Client(
+            port=encrypted.port, protocol="https", token=token, tls=encrypted.context(), queue_path=tmp_path / "queue"
+        )
+
+    with client("wrong") as stranger:
+        stranger.create_bucket("queued", "t", queued=True)
+        stranger.heartbeat("queued", Event(datetime(2024, 5, 1, tzinfo=UTC), data={"a": 1}), pulsetime=5, queued=True)
+        with pytest.raises(RequestRefused, match="Unauthorized"):
+            stranger.flush()
+    with client(KEY) as known:
+        known.flush()
+        assert known.get_eventcount("queued") == 1
