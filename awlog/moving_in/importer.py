@@ -20,11 +20,13 @@ from awlog.model.bucket import BucketMeta, check_bucket_id
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest, Refused
 from awlog.model.event import BucketNumber, Seq
+from awlog.model.payload import canonical_value, mend_lone_surrogates
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.moving_in.matching import Held
 from awlog.moving_in.report import BucketReport, Report, Totals
 from awlog.moving_in.target import Target
 from awlog.sources.source import Found, Source, SourceBucket
+from awlog.storage.layout import SETTING_KEY_BYTES_MAX
 from awlog.storage.live_view import ViewAtOnce
 
 if TYPE_CHECKING:
@@ -75,18 +77,24 @@ class Importer:
     def _settings(self) -> dict[str, str]:
         there = self._target.settings()
         outcome: dict[str, str] = {}
-        for key, value in self._source.settings().items():
-            if key in there:
-                outcome[key] = "identical" if there[key] == value else "kept"
-                continue
+        for key, text in self._source.settings().items():
             try:
-                self._target.set_setting(key, value)
-                there[key] = value
-                outcome[key] = "imported"
-            except Refused:  # filters that this server cannot keep, a key that is too long
+                outcome[key] = self._set(key, canonical_value(mend_lone_surrogates(text)), there)
+            except Refused:  # no JSON, filters that this server cannot keep, a key that is too long
                 outcome[key] = "refused"
         self._filters_text = there.get(FILTERS_SETTING)
         return outcome
+
+    def _set(self, key: str, value: bytes, there: dict[str, bytes]) -> str:
+        """What became of a setting. Raises Refused."""
+        if key in there:
+            return "identical" if there[key] == value else "kept"
+        if not 0 < len(key.encode("utf-8", "surrogateescape")) <= SETTING_KEY_BYTES_MAX:
+            raise BadRequest(f"A setting's key has 1 to {SETTING_KEY_BYTES_MAX} bytes of UTF-8")
+        if value != b"null":  # that is how a setting that is not there is written
+            self._target.set_setting(key, value)
+            there[key] = value
+        return "imported"
 
     def _begin(self, described: list[SourceBucket]) -> None:
         """Makes the buckets that are missing, and notes what those that are there hold already."""

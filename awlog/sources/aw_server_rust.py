@@ -62,7 +62,7 @@ class AwServerRustDatabase:
     def settings(self) -> dict[str, bytes]:
         if "key_value" not in self._tables:
             return {}
-        return {key.decode().removeprefix("settings."): bytes(value) for key, value in self._file.rows(_SETTINGS)}
+        return {shown(key).removeprefix("settings."): bytes(value) for key, value in self._file.rows(_SETTINGS)}
 
     def steps(self) -> Iterator[Step]:
         if "events" not in self._tables:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,17 @@ def test_events_come_in_as_the_privacy_filters_leave_them(tmp_path: Path) -> Non
     again = rows(imported(database, "--data-dir", tmp_path / "data"))
     assert again["window"][:5] == ["3", "0", "2", "0", "0"]
     assert sorted(data for _, _, data in contents(tmp_path / "data")["window"]) == ['{"app":"X"}', '{"app":"tea"}']
+
+
+def test_settings_come_in_as_they_would_by_the_api(tmp_path: Path) -> None:
+    """However their JSON is written; what is no setting here is named, and what is set here stays."""
+    database = rust_database(tmp_path / "sqlite.db", 5, {}, {"views": [{"b": 1, "a": 2}], "none": None, "k" * 128: 1})
+    writer = sqlite3.connect(database)
+    with writer:
+        writer.execute("INSERT INTO key_value VALUES ('settings.broken', '{\"a\":', 0), ('other', '1', 0)")
+    writer.close()
+    first = imported(database, "--data-dir", tmp_path / "data")
+    assert "settings imported: none, views" in first
+    assert f"refused, as this server cannot keep them: broken, {'k' * 47}…" in first
+    assert settings(tmp_path / "data") == {"views": [{"a": 2, "b": 1}]}
+    assert "there already, with the same value: views" in imported(database, "--data-dir", tmp_path / "data")
