@@ -75,6 +75,7 @@ class _Sender:
     def __init__(self, options: WebhookOptions) -> None:
         self._data_dir = Path(options.data_dir)
         self._hooks = options.hooks
+        self._interval_s = options.interval_s
         self._known: dict[str, int] = _read_positions(self._data_dir)
         self._told: dict[str, _Told] = {}
         self._deliveries: deque[Delivery] = deque(maxlen=DELIVERIES_KEPT)
@@ -138,7 +139,8 @@ class _Sender:
         except NotDelivered as failure:
             attempt.error = str(failure)
             told.failures += 1
-            told.not_before_s = time.monotonic() + min(BACKOFF_S_MAX, 2.0 ** min(told.failures, 20))
+            wait_s = min(BACKOFF_S_MAX, self._interval_s * 2 ** min(told.failures, 20))
+            told.not_before_s = time.monotonic() + wait_s
         self._deliveries.append(attempt)
         return attempt.error is None
 

@@ -132,13 +132,20 @@ def test_the_status_says_what_is_behind_and_why(tmp_path: Path):
     ) as device:
         device.request("POST", "/api/0/buckets/notes", FIELDS)
         words = [sys.executable, "-m", "awlog", "push", "--status", "--data-dir", str(device.data_dir)]
-        said = ""
-        while "Why it is behind: The hub cannot be reached" not in said:
-            said = subprocess.run(words, capture_output=True, check=True, timeout=30).stdout.decode()
+
+        def forwarding() -> dict[str, Any]:
+            forward: dict[str, Any] = device.request("GET", "/api/1/forward").json()["forward"]
+            return forward
+
+        while not forwarding()["error"]:
+            time.sleep(0.05)
+        said = subprocess.run(words, capture_output=True, check=True, timeout=30).stdout.decode()
+        assert "Why it is behind: The hub cannot be reached" in said
         hub = Server(tmp_path / "hub")
         hub.port = port
         with hub:
-            while "notes" not in said or "Why" in said:
-                said = subprocess.run(words, capture_output=True, check=True, timeout=30).stdout.decode()
+            while forwarding()["error"] or not forwarding()["buckets"]:
+                time.sleep(0.05)
+            said = subprocess.run(words, capture_output=True, check=True, timeout=30).stdout.decode()
             assert "complete" in said.splitlines()[1]
             assert hub.request("GET", "/api/0/buckets/notes").status == 200
