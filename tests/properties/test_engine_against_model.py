@@ -25,8 +25,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace as struct_replace
 
 from awlog.engine.editor import Editor
+from awlog.engine.feed_page import PageEnd, read_page
 from awlog.engine.jobs import Job
 from awlog.engine.looking import FoundPart, Looked, LookRequest, look_at
 from awlog.log.columns import columns_of_new
@@ -36,8 +38,9 @@ from awlog.model import commands
 from awlog.model.access import Access, Grant, Scope
 from awlog.model.edits import Edit, Edited, Erase, FieldMatch, Obey
 from awlog.model.errors import Busy, InsufficientStorage, NoSuchBucket, NoSuchEvent, Refused, Unauthorized, Unavailable
-from awlog.model.event import Payload, event_id
+from awlog.model.event import Change, Payload, event_id
 from awlog.model.facts import RecordsSealed
+from awlog.model.feed import FeedFilter, FeedRequest
 from awlog.model.payload import canonical_object, canonical_value
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.query.render import render_events
@@ -258,6 +261,41 @@ def answer_of(answer: object) -> object:
     return answer
 
 
+class Follower:
+    """What somebody knows who is told changes and nothing else."""
+
+    def __init__(self) -> None:
+        self.known = Change(0)
+        self.buckets: set[str] = set()
+        self.events: dict[str, dict[int, JsonObject]] = {}
+        self.settings: dict[str, Any] = {}
+
+    def take(self, told: dict[str, Any]) -> None:
+        assert told["change"] > self.known
+        self.known = Change(told["change"])
+        name = told.get("bucket", "")
+        held = self.events.setdefault(name, {})
+        match told["kind"]:
+            case "bucket":
+                self.buckets.add(name)
+            case "bucket_deleted":
+                self.buckets.discard(name)
+                held.clear()
+            case "event":
+                held[told["event"]["id"]] = told["event"]
+            case "event_deleted":
+                held.pop(told["id"], None)
+            case "events_deleted":
+                for event_id in [each for each in held if told["first_id"] <= each <= told["last_id"]]:
+                    del held[event_id]
+            case "setting" if told["value"] is None:
+                self.settings.pop(told["key"], None)
+            case "setting":
+                self.settings[told["key"]] = told["value"]
+            case kind:
+                raise AssertionError(kind)
+
+
 class EngineAgainstModel(RuleBasedStateMachine):
     """One store over many starts; `model` holds what was acknowledged."""
 
@@ -276,6 +314,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self._store = Store(self._directory / "data", cache_bytes=2000)
         self._engine = self._run(self._store.open())
         self._view = self._kept_view()
+        self._follower = Follower()
 
     def _kept_view(self) -> LiveView:
         """What a reader process keeps of the store, brought up to date at each look."""
@@ -674,6 +713,27 @@ class EngineAgainstModel(RuleBasedStateMachine):
     @invariant()
     def the_files_are_whole(self) -> None:
         assert check(self._engine.environment).problems == []
+
+    @invariant()
+    def a_follower_of_the_changes_knows_what_there_is(self) -> None:
+        """From the beginning on it is told what is new: each number is greater than all before, and it adds up."""
+        request = FeedRequest(self._follower.known, self._engine.durable_state.head_change, FeedFilter(), 7, 1 << 20)
+        more = True
+        while more:
+            with self._view.now() as store:
+                for told in read_page(store, struct_replace(request, after=self._follower.known)):
+                    if isinstance(told, PageEnd):
+                        more = told.more
+                    else:
+                        self._follower.take(json.loads(told.line))
+        events = {name: held for name, held in self._follower.events.items() if held}
+        assert events == {
+            name: {event.id: on_the_wire(event) for event in bucket.events.values()}
+            for name, bucket in self.model.buckets.items()
+            if bucket.events
+        }
+        assert self._follower.buckets == self.model.buckets.keys()
+        assert self._follower.settings == self.model.settings
 
     @invariant()
     def everything_is_as_the_model_says(self) -> None:
