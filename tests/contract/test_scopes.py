@@ -73,6 +73,7 @@ EXPECTED: Final = {
     ("GET", "0/log"): "*",
     ("POST", "0/admin/backup"): "*",
     ("POST", "0/admin/compact"): "*",
+    ("GET", "0/webhooks/deliveries"): "*",
     ("POST", "1/push/hello"): "W*",
     ("POST", "1/push/{bucket_id}"): "W*",
     ("GET", "1/forward"): "*",
