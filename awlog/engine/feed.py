@@ -36,6 +36,8 @@ ReadPage = Callable[[FeedRequest], AsyncGenerator[list[FeedEntry] | PageEnd]]
 COALESCE_S: Final = 1.0
 # Of changes with their payloads. Who is behind these reads from the disk.
 _RING_ENTRIES_MAX: Final = 8192
+# Of one commit: some 2 ms. What is more is read from the disk.
+_COMMIT_ENTRIES_MAX: Final = 1000
 _RING_BYTES_MAX: Final = 16 << 20
 # Without followers there is no ring; it is kept for a while for one that asks again and again.
 _KEPT_S: Final = 60.0
@@ -271,7 +273,9 @@ def _is_of(key: Hashable, number: BucketNumber) -> bool:
 
 
 def _has_bulk(writes: WriteSet, newer_than: Change) -> bool:
-    """Were many events written or deleted at once, or sealed ones changed?"""
+    """Are there more changes than the loop has time for, many events deleted at once, or sealed ones changed?"""
+    if sum(map(len, writes.records.values())) + len(writes.tails) > _COMMIT_ENTRIES_MAX:
+        return True
     return any(isinstance(gone, EventsGone) for gone in writes.tombstones.values()) or any(
         segment is not None and segment.entry.max_change > newer_than
         for segments in writes.segments.values()

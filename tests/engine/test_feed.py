@@ -244,6 +244,25 @@ async def test_whoever_is_behind_the_ring_reads_the_disk(tmp_path: Path, monkeyp
     await store.close()
 
 
+async def test_a_commit_of_very_many_records_is_read_from_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """To hold each of them would take the loop too long."""
+    monkeypatch.setattr(feed_module, "_COMMIT_ENTRIES_MAX", 3)
+    store = Store(tmp_path / "data")
+    engine = await store.open()
+    await engine.submit(create("main"))
+    ring = Ring(engine)
+    following = ring.follow()
+    assert await ring.told(following) == []
+    await engine.submit(insert("main", event(1), event(2), event(3)))
+    assert len(await ring.told(following)) == 3
+    begin = ring.feed.head
+    await engine.submit(insert("main", *(event(100 + n) for n in range(6))))
+    await ring.told(following)
+    assert ring.asked == [begin]
+    await following.aclose()
+    await store.close()
+
+
 async def test_without_a_follower_nothing_is_held(tmp_path: Path):
     """And nothing is looked at: `settle` gets a write set that has nothing to look at."""
     store = Store(tmp_path / "data")
