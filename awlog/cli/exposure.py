@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+
 from awlog.api.guard import is_loopback
 from awlog.cli.options import ServerConfig
 from awlog.model.errors import CannotStart
+
+
+def reached_at(sockets: list[socket.socket], host: str) -> str:
+    """The address by which others reach these listening sockets, if there is one; else `host`.
+
+    A service manager may hand over sockets that listen anywhere, whatever the setting `host` says.
+    """
+    by_tcp = [str(each.getsockname()[0]) for each in sockets if each.family in (socket.AF_INET, socket.AF_INET6)]
+    return next((address for address in by_tcp if not is_loopback(address)), host)
 
 
 def is_exposed(config: ServerConfig) -> bool:

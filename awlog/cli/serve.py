@@ -32,7 +32,7 @@ from awlog.api.guard import is_loopback
 from awlog.api.in_progress import InProgress
 from awlog.api.proxies import Proxies
 from awlog.api.recognise import HeaderBlocks
-from awlog.cli.exposure import check_exposure, is_exposed
+from awlog.cli.exposure import check_exposure, is_exposed, reached_at
 from awlog.cli.listeners import Listeners
 from awlog.cli.listening import BACKLOG, listen, listen_unix
 from awlog.cli.local_socket import listen_locally, stop_listening_locally
@@ -85,17 +85,16 @@ def serve(**values: Any) -> None:
     _raise_open_files_limit()
     limit_nesting(config.max_json_nesting)
     prepare_directory(config.data_dir)
+    sockets = handed_over_sockets()
+    if sockets:
+        config = replace(config, host=reached_at(sockets, config.host), port=_port_of(sockets) or config.port)
     # Whether there are tokens is known later; what is missing in any case is said at once.
     check_exposure(config, needs_tokens=True)
     tls = encryption_of(config)
     rules = AccessRules(_api_key(config), config.require_tokens, is_exposed(config))
     Reserve(config.data_dir, config.reserve_bytes).make_room_to_start()
     with DirectoryLock(config.data_dir) as lock:
-        sockets = handed_over_sockets()
-        if sockets:
-            config = replace(config, port=_port_of(sockets) or config.port)
-        else:
-            sockets = listen(config)
+        sockets = sockets or listen(config)
         local = listen_locally(config.data_dir)
         unix = None if config.unix_socket is None else listen_unix(config.unix_socket, int(config.unix_socket_mode, 8))
         identity = create_if_new(config.data_dir)

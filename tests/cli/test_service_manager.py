@@ -106,3 +106,17 @@ def test_a_child_does_not_take_sockets_that_were_meant_for_its_parent(monkeypatc
     monkeypatch.setenv("LISTEN_PID", str(os.getpid() + 1))
     monkeypatch.setenv("LISTEN_FDS", "1")
     assert handed_over_sockets() == []
+
+
+def test_a_socket_that_other_machines_reach_needs_what_an_address_needs(tmp_path: Path) -> None:
+    """Whatever the setting `host` says: the socket is what listens."""
+    with socket.socket() as listening:
+        listening.bind(("0.0.0.0", 0))
+        listening.listen(8)
+        command = [sys.executable, "-c", ACTIVATE, str(listening.fileno()), sys.executable, "-m", "awlog", "--testing"]
+        words = [*command, "--data-dir", str(tmp_path / "data")]
+        done = subprocess.run(
+            words, pass_fds=[listening.fileno()], capture_output=True, text=True, check=False, timeout=60
+        )
+    assert done.returncode == 3
+    assert "--host 0.0.0.0 other machines reach this server" in done.stderr
