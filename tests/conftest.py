@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tempfile
 from collections import Counter
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,17 +36,42 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         absent = sorted(program for program in programs if not _is_there(program))
         (left_out if absent else kept).append(item)
         missing.update(absent)
-    if missing and os.environ.get("CI"):
-        raise pytest.UsageError(f"the tests need {', '.join(sorted(missing))}: install them (apt-get install ...)")
+    to_install = sorted(missing.keys() - {_MOUNTING, _LOOP_DEVICES})
+    if to_install and os.environ.get("CI"):
+        raise pytest.UsageError(f"the tests need {', '.join(to_install)}: install them (apt-get install ...)")
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
     config.stash[_not_run] = missing
 
 
-def _is_there(program: str) -> bool:
-    """`root` is no program, but what mounting a file system needs."""
-    return os.geteuid() == 0 if program == "root" else shutil.which(program) is not None
+# What a machine may not allow, also in CI, whoever installs what: told apart from programs, and never an error.
+_MOUNTING = "leave to mount a tmpfs"
+_LOOP_DEVICES = "leave to mount a file"
+
+
+@cache
+def _is_there(need: str) -> bool:
+    if need not in (_MOUNTING, _LOOP_DEVICES):
+        return shutil.which(need) is not None
+    if os.name != "posix" or os.geteuid() != 0:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        what = ["-t", "tmpfs", "tmpfs"]
+        if need == _LOOP_DEVICES:
+            image = Path(folder) / "image"
+            image.touch()
+            os.truncate(image, 1 << 20)
+            what = ["-o", "loop", str(image)]
+            make = ["mkfs.ext4", "-q", str(image)]
+            if shutil.which(make[0]) is None or subprocess.run(make, capture_output=True, check=False).returncode:
+                return False
+        at = Path(folder) / "at"
+        at.mkdir()
+        if subprocess.run(["mount", *what, str(at)], capture_output=True, check=False).returncode:
+            return False
+        subprocess.run(["umount", str(at)], check=True)
+    return True
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -61,4 +90,5 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for program, count in sorted(config.stash.get(_not_run, Counter()).items()):
-        terminalreporter.write_line(f"NOT RUN: {count} tests need {program}; `apt-get install {program}` or the like")
+        how = "" if program in (_MOUNTING, _LOOP_DEVICES) else f"; `apt-get install {program}` or the like"
+        terminalreporter.write_line(f"NOT RUN: {count} tests need {program}{how}")

@@ -58,6 +58,7 @@ from awlog.storage.lock import DirectoryLock
 from awlog.storage.recovery import recover
 from awlog.storage.rehearsal import rehearse
 from awlog.storage.room import Reserve
+from awlog.storage.salvage import require_readable_segments
 
 _log: Final = structlog.get_logger(part="serve")
 
@@ -174,6 +175,7 @@ def _rehearsal(config: ServerConfig) -> None:
             raise CannotStart(f"the file {DATA_FILE} is cut short: {problems[0]}")
     recover(environment)
     environment.close()
+    require_readable_segments(config.data_dir)
 
 
 def _api_key(config: ServerConfig) -> str | None:

@@ -29,7 +29,13 @@ def event(number: int, size: int = 0) -> dict[str, Any]:
     return {"timestamp": stamp, "duration": 1, "data": {"n": number, "noise": os.urandom(size).hex()}}
 
 
-@pytest.fixture(params=["tmpfs", "ext4"])
+MOUNTS = [
+    pytest.param("tmpfs", marks=pytest.mark.needs("leave to mount a tmpfs")),
+    pytest.param("ext4", marks=pytest.mark.needs("leave to mount a file")),
+]
+
+
+@pytest.fixture(params=MOUNTS)
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system of 16 MiB."""
     folder = tmp_path / "disk"
@@ -87,7 +93,6 @@ def last_blocks(folder: Path) -> Path:
     return filler
 
 
-@pytest.mark.needs("root")
 def test_a_full_disk_refuses_writes_and_nothing_else(disk: Path):
     """Refused is not kept, acknowledged is not lost; then room is made by deleting; then somebody makes some outside."""
     with Server(disk / "data", testing=False) as server:
@@ -135,7 +140,6 @@ def test_a_full_disk_refuses_writes_and_nothing_else(disk: Path):
         assert digest(server.data_dir) == right
 
 
-@pytest.mark.needs("root")
 def test_a_first_start_on_a_full_disk_says_so(disk: Path):
     """Exit status 3, one message; with room it starts."""
     filler = last_blocks(disk)
@@ -151,7 +155,6 @@ def test_a_first_start_on_a_full_disk_says_so(disk: Path):
     assert server.stop() == 0
 
 
-@pytest.mark.needs("root")
 def test_a_backup_to_a_full_disk_leaves_the_last_one(tmp_path: Path, disk: Path):
     """And nothing half made."""
     with Server(tmp_path / "data") as server:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from awlog.model.commands import Command, DeleteBucket, DeleteEvent, InsertEvents
 from awlog.model.errors import DataDamaged
+from awlog.model.event import BucketNumber
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US
 from awlog.storage import layout
+from awlog.storage.damaged import DamagedEnvironment
+from awlog.storage.environment import DATA_FILE
+from awlog.storage.pages import PageFile
+from awlog.storage.repair import repair
+from awlog.storage.salvage import require_readable_segments
+from awlog.storage.snapshot import open_snapshot
 from tests.engine.harness import Store, WatchedEngine, beat, create, decoded, event, insert, starts_s
 from tests.storage.raw import MAIN, Tables, flipped, main_key, tables
 
@@ -151,3 +160,32 @@ async def test_a_damaged_segment_is_not_found_whole_by_asking_again(engine: Watc
     for _ in range(3):
         with pytest.raises(DataDamaged):
             await engine.events("main")
+
+
+async def test_a_length_that_reaches_beyond_the_file_is_seen_before_lmdb_dies_of_it(store: Store, tmp_path: Path):
+    """LMDB touches every page of what a node says is the length, and runs into the end of the file: SIGBUS. A start looks
+    at the lengths first, and serves the rest read-only; `awlog verify` and `awlog repair` name the segment.
+    """
+    engine = await store.open()
+    await engine.insert(insert("main", *(event(20_000 + n, 1, secrets.token_hex(3000)) for n in range(12))))
+    await store.close()
+    require_readable_segments(store.data_dir)
+    file = PageFile(store.data_dir / DATA_FILE)
+    roots = file.tables(lambda _page: None)
+    nodes = [node for node in file.nodes(roots[layout.SEGMENTS], lambda _page: None) if node.value is None]
+    file.close()
+    assert nodes, "some segment is long enough for pages of its own"
+    content = (store.data_dir / DATA_FILE).read_bytes()
+    for number, node in enumerate(nodes):
+        stands = node.length.to_bytes(4, "little") + b"\1\0\x0c\0" + node.key + node.first_page.to_bytes(8, "little")
+        assert stands in content
+        (store.data_dir / DATA_FILE).write_bytes(content.replace(stands, b"\xff\xff\xff\x7f" + stands[4:]))
+        seq = layout.split_seq_key(node.key)[1]
+        with pytest.raises(DataDamaged, match=f"Segment {seq} of bucket number 1"):
+            require_readable_segments(store.data_dir)
+        with open_snapshot(DamagedEnvironment(store.data_dir)) as snapshot:
+            (entry,) = [entry for entry in snapshot.entries(BucketNumber(MAIN)) if entry.first_seq == seq]
+            with pytest.raises(DataDamaged, match=f"Segment {seq} of bucket number 1"):
+                snapshot.segment(BucketNumber(MAIN), entry)
+        (loss,) = [loss for loss in repair(store.data_dir, tmp_path / f"new{number}").lost if loss.what == "a segment"]
+        assert loss.first_seq == seq
