@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {"msgspec", "model", "log", "query", "formats", "storage", *TELEMETRY},
     "sources": {"msgspec", "model", "log", "numpy", "platformdirs"},
     "moving_in": {"msgspec", "model", "log", "storage", "engine", "sources", "numpy"},
-    "api": {"msgspec", "model", "engine", "aiohttp", "prometheus_client", "zstandard", *TELEMETRY},
+    "api": {"msgspec", "model", "engine", "aiohttp", "markdown_it", "prometheus_client", "zstandard", *TELEMETRY},
     "client": {"msgspec", "model", "aiohttp", "pyarrow"},
     "cluster": {"msgspec", "model", "engine", "nats", *TELEMETRY},
 }

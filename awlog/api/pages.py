@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from awlog.api import manual
 from awlog.api.call import Call
 from awlog.api.dashboard import FOLDER, serve_dashboard
 from awlog.api.wire import encode
@@ -51,6 +52,8 @@ async def serve_page(call: Call, path: str, segments: list[str]) -> web.StreamRe
         raise MethodNotAllowed(call.request.method, "GET, HEAD, OPTIONS")
     if segments[0] == "pages":
         return _custom_page(call, path, segments[1:])
+    if segments[0] == FOLDER and segments[1:2] == [manual.FOLDER]:
+        return manual.serve_manual(call, path, segments[2:])
     if segments[0] == FOLDER:
         return serve_dashboard(call, segments[1:], from_above=len(segments) == 1 and not path.endswith("/"))
     root = call.settings.webui_dir
