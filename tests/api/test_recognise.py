@@ -10,7 +10,9 @@ from awlog.api.guard import Guard
 from awlog.api.recognise import BODY_BYTES_MAX, KNOWN_MAX, KNOWN_S, HeaderBlocks, Lines
 from awlog.engine.access import Admission
 from awlog.engine.clock import system_clock
-from awlog.model.access import FULL_ACCESS
+from awlog.model.access import FULL_ACCESS, Access, Grant, Scope
+from awlog.model.errors import Unauthorized
+from awlog.model.times import Micros
 from tests.api.settings import api_settings
 
 LINE = b"POST /api/0/buckets/b/heartbeat?pulsetime=1 HTTP/1.1"
@@ -195,3 +197,35 @@ async def test_longer_bodies_are_none_of_the_lane(guard: WatchedGuard, clock: Cl
 async def test_a_block_that_is_not_for_the_lane_is_not_kept(blocks: HeaderBlocks, header: str):
     assert blocks.find(LINE, block(2, header)) is None
     assert len(blocks) == 0
+
+
+class Expiring(Open):
+    """An engine that admits for five seconds, to some buckets."""
+
+    clock = staticmethod(lambda: Micros(7_000_000))
+
+    def admit(self, authorization: Sequence[str]) -> Admission:
+        return Admission(Access("x", (Grant(Scope.APPEND, "a-"), Grant(Scope.READ)), "id"), Micros(12_000_000))
+
+
+async def test_what_a_token_allows_is_known_no_longer_than_the_token_lasts(guard: WatchedGuard, clock: Clock):
+    """And for which buckets."""
+    blocks = HeaderBlocks(guard, Expiring(), body_bytes_max=1 << 20, now_s=clock)
+    known = blocks.find(LINE, block())
+    assert known is not None
+    assert known.prefixes == ("a-",)
+    clock.now_s += 4.9
+    assert blocks.find(LINE, block()) is known
+    clock.now_s += 0.1
+    assert blocks.find(LINE, block()) is not known
+    assert guard.judged_count == 2
+
+
+async def test_a_header_block_of_a_stranger_is_not_known(guard: WatchedGuard, clock: Clock):
+    """aiohttp's way says why."""
+
+    class Closed(Open):
+        def admit(self, authorization: Sequence[str]) -> Admission:
+            raise Unauthorized("no token")
+
+    assert HeaderBlocks(guard, Closed(), body_bytes_max=1 << 20, now_s=clock).find(LINE, block()) is None
