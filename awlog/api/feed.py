@@ -50,7 +50,10 @@ async def get_changes(call: Call) -> web.StreamResponse:
     """All that changed since a change number, in order, each thing as it is now; as NDJSON or server-sent events."""
     since = _since(call)
     shown = filter_of(call.access, call.query.get("bucket_prefix", ""))
-    if EVENT_STREAM in call.request.headers.get("Accept", ""):
+    streams = EVENT_STREAM in call.request.headers.get("Accept", "")
+    if call.request.method == "HEAD":
+        return _begin(call, EVENT_STREAM if streams else NDJSON_TYPES[0])
+    if streams:
         return await _stream_events(call, since, shown)
     limit = _limit(call.query.get("limit"))
     wait_s = _wait_s(call.query.get("wait_s"))
@@ -160,6 +163,6 @@ async def _write(call: Call, response: web.StreamResponse, lines: list[bytes], m
     if not response.prepared:
         await response.prepare(call.request)
     text = b"".join(lines) + more
-    if text and call.request.method != "HEAD":
+    if text:
         async with asyncio.timeout(call.settings.limits.unread_s):
             await response.write(text)

@@ -112,6 +112,13 @@ def test_what_means_nothing_is_refused(api: Api, query: str):
     assert (reply.status, reply.json()["type"]) == (400, "BadRequest")
 
 
+@pytest.mark.parametrize("accepted", ["text/event-stream", "application/x-ndjson"])
+def test_a_look_at_the_headers_follows_nothing(api: Api, accepted: str):
+    """HEAD is answered at once, also for what would last for ever."""
+    reply = api.server.request("HEAD", "/api/0/changes?since=0", headers={"Accept": accepted})
+    assert (reply.status, reply.headers["Content-Type"], reply.body) == (200, accepted, b"")
+
+
 def test_a_change_that_was_never_made_is_gone(api: Api):
     """The store was restored from a backup, perhaps: the answer says what to do."""
     reply = api.server.request("GET", f"/api/0/changes?since={head(api) + 1}")
