@@ -36,12 +36,15 @@ _CONTENT_TYPES: Final = {
     ".woff2": "font/woff2",
 }
 # ActivityWatch's web UI leaves a service worker at its origin that goes on showing the old pages; this one removes it.
+# It takes over the pages that the old one shows, also one that was opened while it was on its way: only those can be led on.
 _SERVICE_WORKER: Final = """\
 self.addEventListener('install', () => self.skipWaiting());
 self.addEventListener('activate', (event) => event.waitUntil((async () => {
   for (const name of await caches.keys()) await caches.delete(name);
+  await self.clients.claim();
+  const pages = await self.clients.matchAll({type: 'window'});
   await self.registration.unregister();
-  for (const client of await self.clients.matchAll({type: 'window'})) client.navigate(client.url);
+  for (const page of pages) page.navigate(page.url).catch(() => {});
 })()));
 """
 

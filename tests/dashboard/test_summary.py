@@ -34,7 +34,11 @@ def hours(seconds: float) -> str:
 
 
 def shown(browser: Browser) -> dict[str, str]:
-    return dict(zip(browser.texts(".ranking .bar-name"), browser.texts(".ranking .bar-time"), strict=True))
+    script = """
+        return [...document.querySelectorAll(".ranking li")].map((row) =>
+          [row.querySelector(".bar-name").textContent, row.querySelector(".bar-time").textContent]);
+    """
+    return dict(browser.run(script))
 
 
 def asked(server: Server, lines: list[str], start: datetime, days: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,6 +130,7 @@ def test_a_click_opens_an_event_which_can_be_changed_and_deleted(browser: Browse
     browser.until(lambda: picture(browser, bucket)["names"] == ["After"])
     browser.until(lambda: "After" in browser.text(".listed td.data"))
     browser.find(".listed tbody button").click()
+    browser.button("Delete …", "dialog")
     shown = [button.text for button in browser.all("dialog button") if button.is_displayed()]
     assert shown == ["Delete …", "Close", "Save"]
     browser.button("Delete …", "dialog").click()
@@ -162,6 +164,8 @@ def test_with_the_keyboard_alone(browser: Browser) -> None:
     )
     ActionChains(browser.driver).send_keys(Keys.ENTER).perform()
     browser.find("#event-data")
+    opened = json.loads(browser.run("return document.querySelector('#event-data').value"))
+    assert browser.text("#chosen").startswith(opened["app"])
     ActionChains(browser.driver).send_keys(Keys.ESCAPE).perform()
     browser.until(lambda: not browser.all("dialog"))
     browser.until(lambda: browser.run("return document.activeElement.className") == "tracks")

@@ -16,6 +16,7 @@ const SPAN_MAX_MS = 200 * 365 * DAY_S * 1000;
 // What is fetched reaches beyond the screen by this share on each side, so that a small pan shows no edge.
 const MARGIN = 0.5;
 const SETTLE_MS = 90;
+const RENEW_MS = 10_000;
 const LISTED_MAX = 50;
 const SPANS = [["15 min", 15 * MINUTE_S], ["Hour", HOUR_S], ["Day", DAY_S], ["Week", 7 * DAY_S], ["Month", 30 * DAY_S], ["Year", 365 * DAY_S]];
 
@@ -88,6 +89,22 @@ class Timeline {
     }
     this.draw();
     this.settled();
+    const renewing = setInterval(() => this.renew(), RENEW_MS);
+    this.cleanups.push(() => clearInterval(renewing));
+  }
+
+  /** While the present is on the screen, what comes in is drawn too. */
+  renew() {
+    const now = serverNow().getTime();
+    if (document.hidden || now < this.begin || now > this.end + 3 * RENEW_MS) return;
+    if (this.end - now < RENEW_MS) {
+      const by = now - this.end;
+      this.begin += by;
+      this.end += by;
+    }
+    for (const row of this.rows) row.bucket = live.status?.buckets.find((each) => each.id === row.bucket.id) ?? row.bucket;
+    this.draw();
+    this.fetchPictures();
   }
 
   setBuckets(buckets) {
@@ -265,8 +282,9 @@ class Timeline {
       context.fillStyle = dark ? "#63cdbb" : "#0b6e63";
       context.fillRect(now - 0.5, 0, 1, TRACK_HEIGHT);
     }
-    if (row.step !== undefined && row.bucket.id === this.selected) {
-      const { left, right } = barAt(newest, row.step, this.begin, scale);
+    const stepped = newest?.bars?.id.indexOf(row.stepped) ?? -1;
+    if (stepped >= 0) {
+      const { left, right } = barAt(newest, stepped, this.begin, scale);
       context.lineWidth = 2;
       context.strokeStyle = dark ? "#e9e7e1" : "#1d1f23";
       context.strokeRect(left - 1, 1, Math.max(4, right - left + 2), TRACK_HEIGHT - 2);
@@ -376,7 +394,7 @@ class Timeline {
     for (const row of this.rows) {
       row.node.classList.toggle("selected", row.bucket.id === bucketId);
       row.name.setAttribute("aria-pressed", String(row.bucket.id === bucketId));
-      row.step = undefined;
+      row.stepped = undefined;
     }
     if (say) {
       setText(this.chosen, `${bucketId} is chosen`);
@@ -397,10 +415,12 @@ class Timeline {
       if (start <= this.end && start + picture.bars.duration_s[at] * 1000 >= this.begin) visible.push(at);
     });
     if (!visible.length) return;
-    const place = visible.indexOf(row.step);
-    row.step = place < 0 ? visible.at(by > 0 ? 0 : -1) : visible[Math.min(visible.length - 1, Math.max(0, place + by))];
-    const start = new Date(picture.begin + picture.bars.offset_s[row.step] * 1000);
-    setText(this.chosen, `${picture.names[picture.bars.name[row.step]]}, ${moment(start)}, ${span(picture.bars.duration_s[row.step])}`);
+    // By its id: the next picture may have it in another place.
+    const place = visible.indexOf(picture.bars.id.indexOf(row.stepped));
+    const at = place < 0 ? visible.at(by > 0 ? 0 : -1) : visible[Math.min(visible.length - 1, Math.max(0, place + by))];
+    row.stepped = picture.bars.id[at];
+    const start = new Date(picture.begin + picture.bars.offset_s[at] * 1000);
+    setText(this.chosen, `${picture.names[picture.bars.name[at]]}, ${moment(start)}, ${span(picture.bars.duration_s[at])}`);
     this.draw();
   }
 
@@ -521,7 +541,7 @@ class Timeline {
 
   openStep() {
     const row = this.rows.find((each) => each.bucket.id === this.selected);
-    if (row?.step !== undefined) this.openOne(row.bucket.id, row.pictures[0].bars.id[row.step]);
+    if (row?.stepped !== undefined) this.openOne(row.bucket.id, row.stepped);
   }
 }
 
