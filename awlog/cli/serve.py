@@ -292,9 +292,10 @@ async def _serve(
     if config.insecure and not (is_loopback(config.host) and not config.trusted_proxies):
         _log.warning("other machines reach this server, and the setting `insecure` says that nothing has to protect it")
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
-    _say_where(config)
+    does = "recording" if engine.read_only is None else "serving, read-only, what is whole"
+    _say_where(config, does)
     manager = ServiceManager()
-    manager.ready(f"recording on port {config.port}")
+    manager.ready(f"{does} on port {config.port}")
     with suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), _READER_AFTER_S)
     if not stopping.is_set():
@@ -374,10 +375,10 @@ def _port_of(sockets: list[socket.socket]) -> int | None:
     return int(address[1]) if isinstance(address, tuple) else None
 
 
-def _say_where(config: ServerConfig) -> None:
+def _say_where(config: ServerConfig, does: str) -> None:
     scheme = "http" if config.tls_cert is None else "https"
     host = f"[{config.host}]" if ":" in config.host else config.host
-    click.echo(f"awlog {__version__} is recording: {scheme}://{host}:{config.port}{config.base_path}/")
+    click.echo(f"awlog {__version__} is {does}: {scheme}://{host}:{config.port}{config.base_path}/")
     click.echo(f"The data are in {config.data_dir}")
     sys.stdout.flush()
 

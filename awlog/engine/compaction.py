@@ -2,7 +2,7 @@
 
 copy       process   everything as of one moment, into a new file               as long as a backup takes
 catch up   thread    what was committed meanwhile, until little is left          a part of that, again and again
-swap       loop      no commit begins; the rest is applied, the file renamed     some 10 ms, in which writes wait
+swap       loop      no commit begins; the rest is applied, the file renamed     some 20 ms, in which writes wait
 
 Nothing is refused: requests join the open batch as ever, and are committed to the new file. Reads wait while no snapshot
 may be open, for the same moment. A crash at any point leaves the old file or the new one, each with all that was answered.

@@ -546,7 +546,7 @@ class Engine:
                 self._may_read.set()
 
     async def compact(self) -> Compacted:
-        """Writes the store anew, without the room of what is gone; writes wait for some 10 ms at the end.
+        """Writes the store anew, without the room of what is gone; writes wait for some hundredths of a second.
 
         Raises DataDamaged, InsufficientStorage, Unavailable; then everything is as it was.
         """
