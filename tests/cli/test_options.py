@@ -14,7 +14,7 @@ from awlog.cli.options import connections_max, default_data_dir
 from awlog.model.errors import CannotStart
 from tests.cli.conftest import Run
 
-README = Path(__file__).parents[2] / "README.md"
+MANUAL = Path(__file__).parents[2] / "awlog/docs/settings.md"
 
 
 class Setting(NamedTuple):
@@ -385,9 +385,9 @@ def test_a_file_that_is_named_goes_before_the_default_one(run: Run, tmp_path: Pa
     assert shown(result, "host") == ("127.0.0.1", "default")
 
 
-def test_the_file_that_the_readme_shows_is_understood(run: Run, default_file: Path, tmp_path: Path) -> None:
+def test_the_file_that_the_manual_shows_is_understood(run: Run, default_file: Path, tmp_path: Path) -> None:
     """Word for word, but for the folder of the web UI."""
-    found = re.search(r"```toml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    found = re.search(r"```toml\n(.*?)```", MANUAL.read_text("utf-8"), re.DOTALL)
     assert found is not None
     default_file.write_text(found.group(1).replace("/opt/aw-webui/dist", str(tmp_path)))
     result = run("config", "--testing")
