@@ -67,7 +67,7 @@ class Repeats:
 
     _QUIET_S: Final = 60.0
     _CAUSES_MAX: Final = 256
-    _SPOKEN: Final = ("error", "type", "status")
+    _SPOKEN: Final = ("error", "reason", "kind", "type", "status")
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s

@@ -43,7 +43,9 @@ def test_a_message_is_told_once_a_minute_with_how_often_it_was_not() -> None:
     assert "repeated" not in (said(repeats) or {})
 
 
-@pytest.mark.parametrize("other", [{"event": "broken"}, {"part": "x"}, {"error": "x"}, {"type": "x"}, {"status": 507}])
+@pytest.mark.parametrize(
+    "other", [{"event": "broken"}, {"part": "x"}, {"error": "x"}, {"reason": "x"}, {"type": "x"}, {"status": 507}]
+)
 def test_another_cause_is_told_at_once(other: dict[str, Any]) -> None:
     repeats = Repeats(Clock())
     assert said(repeats) is not None
