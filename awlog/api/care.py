@@ -35,5 +35,5 @@ async def back_up(call: Call) -> web.StreamResponse:
 
 @described(Operation(Compacted))
 async def compact(call: Call) -> web.StreamResponse:
-    """Writes the store anew, without the room of what was deleted; recording goes on, and waits some hundredths of a second."""
+    """Writes the store anew, without the room of what was deleted; recording waits some hundredths of a second."""
     return call.json(wire.encode(await call.engine.compact()))
