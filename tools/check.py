@@ -40,7 +40,7 @@ class Step(NamedTuple):
 def steps(*, fast: bool, scratch: Path) -> list[Step]:
     """What is run, in its order. `scratch` is a directory that the benchmarks may fill."""
     tests = tuple(f"tests/{name}" for name in UNIT_TESTS) if fast else ("tests",)
-    tiny = ("run", "--quick", "--only", "heartbeat", "--seconds", "0.3", "--rounds", "1")
+    tiny = ("run", "--quick", "--only", "heartbeat,open loop,insert", "--seconds", "0.3", "--rounds", "1")
     where = ("--out", str(scratch / "out"), "--scratch", str(scratch / "data"))
     return [
         Step("format", "ruff", ("format", "--check", ".")),
