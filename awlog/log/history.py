@@ -78,8 +78,13 @@ def fingerprint(bucket: BucketState, start_us: Micros, end_us: Micros) -> bytes 
     digest.update(b"%d %d %d" % (bucket.number, start_us, end_us))
     for entry in bucket.index.meeting(start_us, end_us):
         digest.update(b"\n%d %d %d" % (entry.first_seq, entry.revision, entry.count))
+    # What is among the records now and was not has a greater change number than all that were; what is gone is missed.
+    count, newest = 0, 0
     for event in bucket.head.newest_first(start_us, end_us):
-        digest.update(b"\n%d %d %d %b" % (event.seq, event.start_us, event.duration_us, event.payload))
+        count += 1
+        if event.change > newest:
+            newest = event.change
+    digest.update(b"\n%d %d" % (count, newest))
     return digest.digest()
 
 
