@@ -175,7 +175,7 @@ def _label_ratios(axes: Axes, cases: Sequence[Case], metric: heartbeat.Metric, e
         if better is not None and better["median"] is not None:
             above = metric == "rate"
             axes.annotate(
-                f"{better['median']:.3g}×",
+                _times(better["median"]),
                 (place, value),
                 xytext=(0, 9 if above else -9),
                 textcoords="offset points",
@@ -324,7 +324,7 @@ def _draw_read(result: Document, cases: Sequence[ReadCase]) -> Figure:
             for place, value in zip(at, values, strict=True):
                 sooner = cases[place]["sooner"]
                 if sooner is not None and sooner["median"] is not None:
-                    text = f"{sooner['median']:.3g}×"
+                    text = _times(sooner["median"])
                     look: dict[str, Any] = {"color": _COLOURS[0], "fontweight": "bold", "ha": "right", "va": "center"}
                     axes.annotate(text, (value, place), xytext=(-9, 0), textcoords="offset points", **look)
     axes.set_xscale("log")
@@ -427,7 +427,7 @@ def _label_query_ratios(
         if next(iter(case["servers"])) != server or place not in middle:
             continue
         axes.annotate(
-            f"{better['median']:.3g}×",
+            _times(better["median"]),
             (place, middle[place]),
             xytext=(9, 4 if metric == "first" else 8),
             textcoords="offset points",
@@ -462,6 +462,10 @@ def _draw_isolation(result: Document, found: Isolation) -> Figure:
     figure.legend(loc="outside upper left", ncols=2, frameon=False)
     figure.supxlabel(f"medians of slices, bands: lowest to highest; {_circumstances(result)}", fontsize=8)
     return figure
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
 
 
 def _quiet(axes: Axes) -> None:
