@@ -11,7 +11,7 @@ import hmac
 import http.client
 import socket
 import ssl
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +22,10 @@ from awlog.model.errors import BadRequest
 _TIMEOUT_S: Final = 10.0
 _ANSWER_BYTES_MAX: Final = 64 << 10
 SIGNATURE_HEADER: Final = "Awlog-Signature"
+# All that is given out for the world; every other block is special, old or new.
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+# A gateway of the network turns these into the IPv4 address that they end with.
+_NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
 class Webhook(Struct, frozen=True):
@@ -93,8 +97,12 @@ def may_reach(address: str) -> bool:
     found = ip_address(address.partition("%")[0])
     if isinstance(found, IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+        if found in _NAT64:
+            inner = IPv4Address(found.packed[-4:])
         if inner is not None:
             found = inner
+        elif found not in _GLOBAL_UNICAST:
+            return False
     return found.is_global and not found.is_multicast
 
 

@@ -135,6 +135,7 @@ def test_what_changes_is_delivered_signed_again_until_taken_and_on_after_a_crash
             "224.0.0.1",
         ),
         *("::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "::", "ff02::1"),
+        *("::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b:1::1", "fec0::1"),
     ],
 )
 def test_addresses_that_are_not_public_are_never_reached(address: str):
@@ -145,6 +146,7 @@ def test_addresses_that_are_not_public_are_never_reached(address: str):
 def test_public_addresses_may_be_reached():
     assert may_reach("93.184.216.34")
     assert may_reach("2606:2800:220:1::1")
+    assert may_reach("64:ff9b::93.184.216.34")
 
 
 def test_a_name_is_resolved_once_and_the_connection_goes_where_that_said(monkeypatch: pytest.MonkeyPatch):
