@@ -28,7 +28,7 @@ from awlog.api.routes import ROUTES, WATCHING, Endpoint, Router, path_segments
 from awlog.api.wire import PayloadCache
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
-from awlog.model.access import NO_ACCESS, Access
+from awlog.model.access import NO_ACCESS, OWNER_ACCESS, Access
 from awlog.model.errors import (
     AwlogError,
     BadRequest,
@@ -114,6 +114,8 @@ class App:
         sent = request.headers.get(REQUEST_ID, "")
         request_id = sent if is_request_id(sent) else next(self._ids)
         call = Call(request, self._shared, query_text, request_id)
+        if self._is_local:
+            call.access = OWNER_ACCESS
         if request_id is sent:
             call.headers[REQUEST_ID] = sent
         return call, target
@@ -143,19 +145,25 @@ class App:
         try:
             return await self._answer(call, target)
         except AwlogError as error:
+            if request.writer.output_size:  # a second answer would lie in the middle of the first
+                return self._broken_off(call, error)
             return _failed(call, error)
         except (
             ConnectionError,
             TimeoutError,
         ) as error:  # the client is gone, or does not read: nobody is left to answer
-            if isinstance(error, BrokenOff):
-                _log.error("an answer was broken off", error=str(error), request_id=call.request_id)
-            return _hang_up(request)
+            return self._broken_off(call, error) if isinstance(error, BrokenOff) else _hang_up(request)
         except Exception:  # noqa: BLE001 - the edge: a mistake of ours must not show its inside
             _log.exception("a request failed", method=request.method, request_id=call.request_id)
+            if request.writer.output_size:
+                return _hang_up(request)
             headers = {"Connection": "close"}
             body = b'{"type":"InternalError","message":"awlog made a mistake; its log says more"}'
             return web.Response(body=body, status=500, content_type="application/json", headers=headers)
+
+    def _broken_off(self, call: Call, error: Exception) -> web.Response:
+        _log.error("an answer was broken off", error=str(error), request_id=call.request_id)
+        return _hang_up(call.request)
 
     async def _answer(self, call: Call, target: str) -> web.StreamResponse:
         request, guard = call.request, self.guard

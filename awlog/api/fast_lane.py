@@ -391,6 +391,15 @@ class _Connection(asyncio.Protocol):
 
     def _told(self, outcome: Any) -> None:
         """The outcome of the request that is being carried out, which is durable now."""
+        known = self._known
+        if (
+            known is not None
+            and not known.reads
+            and not isinstance(outcome, AwlogError)
+            and outcome.dropped is not None
+        ):
+            self._hand_over()  # nothing was done; what is shown of the tail record depends on the bucket
+            return
         self._tell(outcome, self._lane.engine.render)
 
     def _told_of_list(self, outcome: Any) -> None:

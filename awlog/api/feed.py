@@ -160,9 +160,10 @@ def _begin(call: Call, content_type: str) -> web.StreamResponse:
 
 async def _write(call: Call, response: web.StreamResponse, lines: list[bytes], more: bytes = b"") -> None:
     """The status leaves with the first lines, so that what goes wrong before is an answer of its own."""
+    text = b"".join(lines) + more
+    if not text:
+        return
     if not response.prepared:
         await response.prepare(call.request)
-    text = b"".join(lines) + more
-    if text:
-        async with asyncio.timeout(call.settings.limits.unread_s):
-            await response.write(text)
+    async with asyncio.timeout(call.settings.limits.unread_s):
+        await response.write(text)

@@ -17,6 +17,7 @@ from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call
 from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.intake import REFUSED_NAMED_MAX, refused_body
+from awlog.model.access import Scope
 from awlog.model.commands import SendHeartbeat, SendHeartbeats
 from awlog.model.errors import BadRequest, Refused
 from awlog.model.times import Micros, duration_from_seconds, parse_timestamp, span_from_seconds
@@ -44,7 +45,9 @@ async def heartbeat(call: Call) -> web.StreamResponse:
         beat = read_heartbeat(body, call.params["bucket_id"], pulsetime_us)
     else:
         beat = await asyncio.to_thread(read_heartbeat, body, call.params["bucket_id"], pulsetime_us)
-    return call.json(call.engine.render(await call.engine.submit(beat)))
+    stored = await call.engine.submit(beat)
+    may_read = call.access.may(Scope.READ, beat.bucket_id)
+    return call.json(call.engine.render(stored if may_read else stored.as_sent()))
 
 
 @described(

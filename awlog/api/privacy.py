@@ -74,7 +74,10 @@ _APPLY: Final = msgspec.json.Decoder(ApplyBody)
 async def preview_filters(call: Call) -> web.StreamResponse:
     """What privacy filters, the stored ones or those given, would do to the events that are stored; changes nothing."""
     body = wire.decode(_PREVIEW, await call.json_body())
-    text = wire.value_or_none(body.rules) or call.engine.setting(FILTERS_SETTING) or b"[]"
+    text = wire.value_or_none(body.rules)
+    if text is None:
+        call.access.require(Scope.READ)  # the answer shows them, and settings belong to the server as a whole
+        text = call.engine.setting(FILTERS_SETTING) or b"[]"
     rules = filter_rules(text)
     views = [view.meta for view in call.engine.buckets() if call.access.may(Scope.READ, view.meta.id)]
     is_admin = call.access.may(Scope.ADMIN)

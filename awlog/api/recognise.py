@@ -81,6 +81,7 @@ class Known(Struct, frozen=True):
 
     body_bytes: int
     prefixes: tuple[str, ...]  # of the ids of buckets that it may append to
+    reads: bool  # may it read every bucket?
     answer_headers: bytes  # of every answer: from the end of the status line to the value of Content-Length
     until_s: float  # on the loop's clock; the judgement holds no longer
 
@@ -181,7 +182,10 @@ class HeaderBlocks:
         answer_headers = "".join(f"\r\n{name}: {value}" for name, value in lines.items())
         if not answer_headers.isascii():
             return None
-        return Known(body_bytes, admission.access.prefixes(Scope.APPEND), answer_headers.encode(), until_s)
+        access = admission.access
+        return Known(
+            body_bytes, access.prefixes(Scope.APPEND), access.may(Scope.READ), answer_headers.encode(), until_s
+        )
 
 
 def _parsed(head: bytes) -> RawRequestMessage | None:

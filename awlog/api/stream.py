@@ -255,7 +255,9 @@ class _Conversation:
                 await self._arrived.wait()
             messages, self._inbox, self._inbox_bytes = self._inbox, [], 0
             self._emptied.set()
-            if first and await self._follow(messages[0]):
+            if first and (wanted := _wanted_feed(messages[0])) is not None:
+                following = asyncio.create_task(self._follow(wanted))
+                await _first_of(following, receiving)
                 return
             if first and await self._greet(messages[0]):
                 del messages[0]
@@ -265,14 +267,8 @@ class _Conversation:
             for block in splitter.feed(text):
                 await self._intake.take(block)
 
-    async def _follow(self, message: bytes) -> bool:
-        """Does the other end want to be told changes? Then it is, until the feed ends or the socket does. Raises
-        BadRequest, Forbidden, ChangesGone.
-        """
-        try:
-            wanted = wire.decode(wire.STREAM_FOLLOW, message).follow
-        except BadRequest:
-            return False
+    async def _follow(self, wanted: wire.FollowBody) -> None:
+        """Tells the other end changes, until the feed ends. Raises BadRequest, Forbidden, ChangesGone."""
         call, feed = self._call, self._call.engine.feed
         if not call.access.may_somewhere(Scope.READ):
             raise Forbidden(f"This needs the scope `{Scope.READ}`")
@@ -285,7 +281,6 @@ class _Conversation:
                         await self._send(entry.line)
                     await self._send(position_line(since if told is None else told.to))
                     since = since if told is None else told.to
-        return True
 
     async def _greet(self, message: bytes) -> bool:
         """Was this a hello? Then it is answered by how far this producer's stream is durable. Raises BadRequest."""
@@ -315,3 +310,21 @@ class _Conversation:
     async def _send(self, line: bytes) -> None:
         async with asyncio.timeout(self._call.settings.limits.unread_s):
             await self._socket.send_frame(line, WSMsgType.TEXT)
+
+
+def _wanted_feed(message: bytes) -> wire.FollowBody | None:
+    """Which changes the other end wants to be told; None if that is not what it says."""
+    try:
+        return wire.decode(wire.STREAM_FOLLOW, message).follow
+    except BadRequest:
+        return None
+
+
+async def _first_of(following: asyncio.Task[None], receiving: asyncio.Task[WSCloseCode]) -> None:
+    """Returns when the feed has ended, or the other end has closed, which it may do while nothing changes."""
+    try:
+        await asyncio.wait([following, receiving], return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()  # raises
+    finally:
+        following.cancel()

@@ -15,10 +15,16 @@ class Stored(Struct, frozen=True):
     """The answer to a command that writes events: as they are stored, in the order given.
 
     `bucket_number` is None when nothing is stored: then the event is what was sent, and is shown without an id.
+    `dropped`: a heartbeat that a privacy filter dropped, when `events` is the tail record, which others may have sent.
     """
 
     bucket_number: BucketNumber | None
     events: list[Event]
+    dropped: Event | None = None
+
+    def as_sent(self) -> Stored:
+        """For whoever may read nothing but acknowledgements: without what is not the sender's own."""
+        return self if self.dropped is None else Stored(None, [self.dropped])
 
     @property
     def first_seq(self) -> Seq:

@@ -17,9 +17,10 @@ def decide_filtered_heartbeat(
     kept = filters.kept(beat.bucket_id, beat.payload)
     if kept is not None:
         return decide_heartbeat(bucket, beat if kept is beat.payload else with_payload(beat, kept), load)
+    sent = Event(Seq(0), beat.start_us, beat.duration_us, beat.payload)
     if bucket.tail is not None:
-        return Decision([], Stored(bucket.number, [bucket.tail]))
-    return Decision([], Stored(None, [Event(Seq(0), beat.start_us, beat.duration_us, beat.payload)]))
+        return Decision([], Stored(bucket.number, [bucket.tail], dropped=sent))
+    return Decision([], Stored(None, [sent]))
 
 
 def filtered_insert(filters: Filters | None, command: InsertEvents) -> InsertEvents:

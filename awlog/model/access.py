@@ -112,4 +112,6 @@ class Access(Struct, frozen=True):
 
 
 FULL_ACCESS: Final = Access("everybody", (Grant(Scope.ADMIN),))
+# Who opens the socket in the data directory owns the data, whatever is required of others.
+OWNER_ACCESS: Final = Access("owner", (Grant(Scope.ADMIN),))
 NO_ACCESS: Final = Access("nobody", ())

@@ -30,6 +30,15 @@ def test_the_socket_is_its_owners_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(mode) == 0o600
 
 
+def test_the_owner_needs_no_token_for_what_lasts_either(tmp_path: Path) -> None:
+    """The change feed and streams of heartbeats go on when tokens are required of others."""
+    with Server(tmp_path / "data") as server, LocalServer(server.data_dir) as local:
+        local.ask("POST", "/api/0/buckets/tea", {"client": "c", "type": "t", "hostname": "h"})
+        local.ask("POST", "/api/0/tokens", {"scopes": ["admin"]})
+        assert server.request("GET", "/api/0/changes?since=0").status == 401
+        assert b'"bucket":"tea"' in local.open("GET", "/api/0/changes?since=0").read()
+
+
 def test_no_server_is_running_on_a_socket_that_a_crash_left(tmp_path: Path) -> None:
     """And the next server puts its own in that place."""
     server = Server(tmp_path / "data").start()

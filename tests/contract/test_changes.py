@@ -174,6 +174,19 @@ async def test_a_websocket_may_follow(server: Server, bucket: str):
         assert (await socket.receive(timeout=20)).type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
 
 
+async def test_a_follower_may_leave_while_nothing_changes(server: Server, bucket: str):
+    """Its close is answered at once, not with the next change."""
+    since = head(Api(server))
+    async with (
+        ClientSession() as session,
+        session.ws_connect(f"{server.url}/api/0/stream", protocols=("awlog.v1",), autoclose=False) as socket,
+    ):
+        await socket.send_json({"follow": {"since": since, "bucket_prefix": bucket}})
+        assert await socket.receive_json(timeout=20) == {"kind": "position", "change": since}
+        await socket.send_frame(b"\x03\xe8", WSMsgType.CLOSE)  # without waiting, to see what comes first
+        assert (await socket.receive(timeout=20)).type is WSMsgType.CLOSE
+
+
 def test_tail_shows_what_there_is(api: Api, bucket: str):
     """For people, or as lines of JSON; what could move a terminal's cursor does not reach it."""
     api.server.request("POST", f"/api/0/buckets/{bucket}/events", {**EVENT, "data": {"title": "tea\u202e"}})

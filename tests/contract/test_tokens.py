@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -226,3 +227,48 @@ def test_a_token_that_is_not_there_cannot_be_revoked(office: Office, token_id: s
     answer = office.ask(office.owner, "DELETE", f"/tokens/{path}")
     assert answer.status == 404
     assert strict_json(answer.body)["type"] == "NoSuchToken"
+
+
+def test_a_dropped_heartbeat_shows_no_record_of_others_to_who_may_not_read(office: Office) -> None:
+    """It is answered with the tail record only where that may be read; else as it was sent, without an id."""
+    office.ask(office.owner, "POST", "/buckets/drop-1", WATCHER)
+    appends, _ = office.make("append:drop-*")
+    both, _ = office.make("append:drop-*", "read:drop-*")
+    tail = office.ask(office.owner, "POST", "/buckets/drop-1/heartbeat?pulsetime=5", BEAT).json()
+    rule = {"enabled": True, "field": "title", "pattern": "bank", "action": "drop", "bucket_prefix": "drop-"}
+    assert office.ask(office.owner, "POST", "/settings/privacy_filters", [rule]).status == 200
+    sent = {"timestamp": "2024-05-01T10:00:09+00:00", "duration": 1.0, "data": {"title": "bank"}}
+    for secret, told in ((appends, sent), (both, tail), (office.owner, tail)):
+        for _ in range(2):
+            assert office.ask(secret, "POST", "/buckets/drop-1/heartbeat?pulsetime=5", sent).json() == told
+    office.ask(office.owner, "DELETE", "/settings/privacy_filters")
+
+
+def test_stored_privacy_filters_are_shown_to_who_may_read_settings(office: Office) -> None:
+    """A preview of rules that are given needs no more than buckets that may be read."""
+    rule = {"enabled": True, "field": "title", "pattern": "canary-of-a-rule", "action": "drop"}
+    assert office.ask(office.owner, "POST", "/settings/privacy_filters", [rule]).status == 200
+    limited, _ = office.make("read:web-*")
+    reads, _ = office.make("read")
+    assert office.ask(limited, "POST", "/privacy/preview", {"rules": [rule]}).status == 200
+    for body in ({}, {"rules": None}):
+        check_error(office.ask(limited, "POST", "/privacy/preview", body), 403, "Forbidden")
+    assert b"canary-of-a-rule" in office.ask(reads, "POST", "/privacy/preview", {}).body
+    office.ask(office.owner, "DELETE", "/settings/privacy_filters")
+
+
+def test_server_sent_events_are_broken_off_when_their_token_is_revoked(office: Office) -> None:
+    """Nothing more is told, and no second answer lies in the middle of the first."""
+    secret, token_id = office.make("read:web-*")
+    with Wire(office.server) as wire:
+        wire.send(
+            b"GET /api/0/changes HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+            b"Authorization: Bearer %b\r\n\r\n" % secret.encode()
+        )
+        told = wire.until(b"still here\n\n\r\n")
+        assert told.startswith(b"HTTP/1.1 200 ")
+        office.ask(office.owner, "DELETE", f"/tokens/{token_id}")
+        beat = {**BEAT, "timestamp": "2024-05-01T12:00:00Z"}
+        assert office.ask(office.owner, "POST", "/buckets/web-1/heartbeat?pulsetime=0", beat).status == 200
+        with suppress(ConnectionResetError):
+            assert wire.received + wire.socket.recv(65536) == b""
