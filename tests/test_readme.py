@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from awlog.cli.main import awlog
 from tests.server import Server
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +60,12 @@ def test_the_help_in_the_manual_is_the_help_of_the_program(command: str) -> None
     words = [sys.executable, "-m", "awlog", *command.split(), "--help"]
     printed = subprocess.run(words, capture_output=True, check=True, env={"COLUMNS": "80"}).stdout.decode()
     assert printed in MANUAL
+
+
+def test_the_manual_names_every_command() -> None:
+    """In the table at the top of its page of commands."""
+    table = (ROOT / "awlog/docs/settings.md").read_text("utf-8").partition("## Settings")[0]
+    assert set(re.findall(r"`awlog ([a-z]+)`", table)) == set(awlog.commands)
 
 
 def test_every_dependency_has_a_line_in_the_readme() -> None:

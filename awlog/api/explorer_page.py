@@ -48,12 +48,14 @@ class ExplorerPage:
 
     def page(self, path: str) -> web.Response:
         """`path`: `/api` or `/api/`. Links are relative, so that they are right below any base path."""
-        below = "" if path.endswith("/") else "api/"
+        below, above = ("", "../") if path.endswith("/") else ("api/", "")
         text = (
             "<!doctype html><html lang=en><meta charset=utf-8><title>awlog: API</title>"
             "<meta name=viewport content='width=device-width'>"
+            f"<link rel=icon href={above}awlog/icon.svg>"
             f"<link rel=stylesheet href={below}{FOLDER}/swagger-ui.css>"
             f"<link rel=stylesheet href={below}{FOLDER}/explorer.css>"
+            f"<nav aria-label='This server'><a href={above}awlog/>awlog</a> <a href={above}awlog/docs/>Manual</a></nav>"
             f"<main id=explorer data-description={below}0/openapi.json></main>"
             f"<noscript><h1>awlog's REST API</h1>{self._table}</noscript>"
             f"<script src={below}{FOLDER}/swagger-ui-bundle.js></script>"

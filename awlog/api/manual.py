@@ -61,12 +61,16 @@ def _page(name: str) -> str:
         f'<li><a href="./{"" if page == _INDEX else page}"{here if page == name else ""}>{html.escape(title)}</a></li>'
         for page, title in titles.items()
     )
+    names = list(titles)
+    following = names[(names.index(name) + 1) % len(names)]
+    then = f'<a href="./{"" if following == _INDEX else following}">{html.escape(titles[following])}</a>'
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(titles[name])}: awlog</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="../icon.svg"><link rel="stylesheet" href="./manual.css">'
-        f'<nav aria-label="Pages"><a class="home" href="../">awlog</a><ul>{links}</ul></nav>'
-        f"<main>{_as_html(_read(f'{name}.md'))}</main></html>"
+        '<nav aria-label="Pages"><a class="home" href="../" aria-label="awlog, to the dashboard">'
+        f'<img src="../icon.svg" alt="" width="22" height="22">awlog</a><ul>{links}</ul></nav>'
+        f'<main>{_as_html(_read(f"{name}.md"))}<p class="then"><span>Next</span> {then}</p></main></html>'
     )
 
 

@@ -48,6 +48,14 @@ class BucketStatusBody(Struct):
     usual_silence: float | None
 
 
+class HeartbeatsBody(Struct):
+    """Since the start, by what became of them: they continued an event, began one, or it had reached that far already."""
+
+    merged: int
+    inserted: int
+    unchanged: int
+
+
 class CommitsBody(Struct):
     """Of the newest commit: when it was on the disk, and how many seconds that took. Null before the first one."""
 
@@ -63,11 +71,13 @@ class DiskBody(Struct):
 
 
 class StatusBody(Struct):
-    """`acknowledged`: writes that were answered since the start."""
+    """Counted since the start: `acknowledged`, writes that were answered; `refused`, requests by the type of the error."""
 
     now: str
     uptime: float
     acknowledged: int
+    heartbeats: HeartbeatsBody
+    refused: dict[str, int]
     events: int
     commits: CommitsBody
     disk: DiskBody
@@ -133,6 +143,8 @@ async def get_status(call: Call) -> web.StreamResponse:
         format_timestamp(engine.clock()),
         round(server.uptime_s, 3),
         server.acknowledged_count,
+        HeartbeatsBody(server.merged_count, server.inserted_count, server.unchanged_count),
+        call.counts.refused,
         events,
         CommitsBody(
             server.commit_count,

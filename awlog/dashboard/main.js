@@ -34,7 +34,7 @@ async function show() {
   const place = h("div", { class: `view view-${name}` });
   replace(main, place);
   document.title = `${VIEWS[name].title} · awlog`;
-  for (const link of document.querySelectorAll(".masthead nav a")) {
+  for (const link of document.querySelectorAll(".masthead .views a")) {
     if (link.hash === `#/${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

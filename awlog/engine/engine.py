@@ -585,6 +585,9 @@ class Engine:
         return ServerStatus(
             asyncio.get_running_loop().time() - self._began_s,
             self._committer.answered_count + self._streamed_count,
+            self._counts.merged,
+            self._counts.inserted,
+            self._counts.unchanged,
             self._committer.commit_count,
             self._committed_us,
             self._committer.commit_s,

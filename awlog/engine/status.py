@@ -41,11 +41,15 @@ class ServerStatus(Struct, frozen=True):
     """What was done since the start, the newest commit, and the room on the disk.
 
     acknowledged_count  writes that were answered, those of streams each for itself
+    merged_count        heartbeats that continued an event; inserted: that began one; unchanged: that it had reached already
     commit_s            how long the newest commit took, with its sync; None before the first
     """
 
     uptime_s: float
     acknowledged_count: int
+    merged_count: int
+    inserted_count: int
+    unchanged_count: int
     commit_count: int
     committed_us: Micros | None
     commit_s: float | None

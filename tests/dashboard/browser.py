@@ -67,7 +67,7 @@ class Browser:
                 found = probe()
                 if found:
                     return found
-            except (WebDriverException, StopIteration, AttributeError, KeyError) as raised:
+            except (WebDriverException, StopIteration, AttributeError, KeyError, IndexError) as raised:
                 error = raised
             if time.monotonic() > deadline:
                 raise AssertionError(f"{what or probe} did not come; the page says:\n{self.text('body')}") from error
@@ -75,6 +75,10 @@ class Browser:
 
     def find(self, css: str) -> WebElement:
         return self.until(lambda: self.driver.find_element(By.CSS_SELECTOR, css), css)
+
+    def click(self, css: str, at: int = 0) -> None:
+        """On one of those that match, also where the page makes them anew meanwhile."""
+        self.until(lambda: self.all(css)[at].click() or True, css)  # type: ignore[func-returns-value]
 
     def all(self, css: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, css)

@@ -40,6 +40,27 @@ def test_nothing_serious_stands_in_anybodys_way(browser: Browser, view: str, scr
     address, sign = VIEWS[view]
     browser.open(address)
     browser.find(sign)
+    looked_at(browser)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("page", ["", "settings"])
+def test_nothing_serious_stands_in_a_readers_way(browser: Browser, page: str, screen: str) -> None:
+    """The manual is one of the dashboard's pages: it is linked from there, leads back, and fits its screens."""
+    browser.screen(**SCREENS[screen])  # type: ignore[arg-type]
+    browser.open("now")
+    browser.find("[data-bucket]")
+    browser.click(".aside a[href$='docs/']")
+    browser.until(lambda: browser.text("h1") == "The manual")
+    browser.driver.get(f"{browser.driver.current_url}{page}")
+    looked_at(browser)
+    browser.click("nav .home")
+    browser.find("[data-bucket]")
+
+
+def looked_at(browser: Browser) -> None:
+    """What is on the screen is without serious problems, and no wider than it."""
+    # The policy of the pages allows no script that is not a file: axe comes by the browser's own door.
     browser.run(AXE_FILE_PATH.read_text("utf-8"))
     found = browser.driver.execute_async_script("axe.run().then(arguments[0])")
     serious = [

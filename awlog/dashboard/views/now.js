@@ -97,8 +97,9 @@ function makeTiles() {
   const disk = tile("Room taken");
   const uptime = tile("Running for");
   const all = [writes, durable, events, disk, uptime];
+  const outcomes = h("p", { class: "outcomes quiet" });
   return {
-    node: h("dl", { class: "tiles" }, all.map((each) => each.node)),
+    node: [h("dl", { class: "tiles" }, all.map((each) => each.node)), outcomes],
     show(status) {
       const nowMs = serverNow().getTime();
       setText(writes.value, live.rates.length ? rate(live.rates.at(-1)) : "–");
@@ -113,9 +114,20 @@ function makeTiles() {
       setText(disk.value, bytes(status.disk.file_bytes));
       setText(disk.note, `${bytes(status.disk.free_bytes)} free`);
       setText(uptime.value, span(status.uptime));
+      setText(outcomes, outcomesOf(status));
       setText(uptime.note, `since ${moment(new Date(nowMs - status.uptime * 1000), new Date(nowMs))}`);
     },
   };
+}
+
+/** What became of what was sent since the start: watchers that send nonsense are seen here. */
+function outcomesOf({ heartbeats, refused }) {
+  const { merged, inserted, unchanged } = heartbeats;
+  const taken = merged + inserted + unchanged;
+  const beats = taken ? `${plural(taken, "heartbeat")} since the start: ${count(merged)} continued an event, ${count(inserted)} began one, ${count(unchanged)} changed nothing.` : "No heartbeat since the start.";
+  const kinds = Object.entries(refused).sort(([, a], [, b]) => b - a);
+  const total = kinds.reduce((sum, [, times]) => sum + times, 0);
+  return total ? `${beats} ${plural(total, "request was", "requests were")} refused: ${kinds.map(([kind, times]) => `${count(times)} ${kind}`).join(", ")}.` : beats;
 }
 
 function drawRates(path) {
