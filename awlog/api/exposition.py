@@ -69,6 +69,8 @@ class _Collected(Collector):
             "awlog_queries_waiting": ("Queries that wait for their turn", engine.queries_waiting),
             "awlog_store_bytes": ("Length of the store's file", engine.file_bytes),
             "awlog_disk_free_bytes": ("Room beside it", engine.free_bytes),
+            "awlog_push_behind": ("Buckets with changes that the hub does not have", engine.behind.bucket_count),
+            "awlog_push_unsent_seconds": ("Age of the oldest such change", engine.behind.unsent_s),
         }
         for name, (says, value) in gauges.items():
             yield GaugeMetricFamily(name, says, value=value)

@@ -24,6 +24,8 @@ from awlog.model.times import parse_timestamp
 ITEMS_MAX: Final = 5000
 _DEVICE_CHARS_MAX: Final = 64
 _CHANGE_MAX: Final = (1 << 63) - 1
+# Looked at in one turn of the loop, 1 µs each; others get theirs in between.
+_STEP_IDS: Final = 1000
 
 
 # Epoch and change.
@@ -39,11 +41,12 @@ class HelloBody(Struct):
 
 class CursorsBody(Struct):
     """How far each bucket of the device is here: epoch and change. Those of `restored` are further than the device: push
-    them anew, in the next epoch.
+    them anew, in the next epoch. Those of `refused` are not taken with this token.
     """
 
     cursors: dict[str, Cursor]
     restored: list[str]
+    refused: list[str]
 
 
 class StatusBody(Struct):
@@ -106,15 +109,20 @@ _PUSH_EXAMPLE: Final = {
 )
 async def hello(call: Call) -> web.StreamResponse:
     """Tells a device how far each of its buckets was pushed to this hub."""
-    body = wire.decode(_HELLO, await call.json_body())
+    raw = await call.json_body()
+    decoded = asyncio.to_thread(wire.decode, _HELLO, raw) if len(raw) > LARGE_BODY_BYTES else None
+    body = wire.decode(_HELLO, raw) if decoded is None else await decoded
     _check_device(call, body.device)
-    cursors = {
-        bucket_id: list(cursor)
-        for bucket_id, cursor in call.engine.push_cursors(body.device).items()
-        if call.access.may(Scope.WRITE, call.engine.pushed_to(body.device, bucket_id))
-    }
+    known = call.engine.push_cursors(body.device)
+    refused = set()
+    for at, (id_, here) in enumerate(call.engine.pushed_ids(body.device, [*known, *(body.buckets.keys() - known)]), 1):
+        if not call.access.may(Scope.WRITE, here):
+            refused.add(id_)
+        if at % _STEP_IDS == 0:
+            await asyncio.sleep(0)
+    cursors = {id_: list(cursor) for id_, cursor in known.items() if id_ not in refused}
     restored = [id_ for id_, (_, change) in cursors.items() if change > body.buckets.get(id_, change)]
-    return call.json(wire.encode(CursorsBody(cursors, restored)))
+    return call.json(wire.encode(CursorsBody(cursors, restored, sorted(refused & body.buckets.keys()))))
 
 
 @described(
@@ -144,7 +152,7 @@ async def push(call: Call) -> web.StreamResponse:
 async def get_forwarding(call: Call) -> web.StreamResponse:
     """How far this server's own buckets are pushed to its hub, what is behind, and why."""
     forwarder = call.engine.forwarder
-    status = None if forwarder is None else forwarder.status
+    status = None if forwarder is None else forwarder.status()
     return call.json(wire.encode(StatusBody(status)))
 
 

@@ -30,8 +30,11 @@ def _rendered(figures: EngineFigures, edge: EdgeCounts) -> bytes:
 
 
 class _Readiness(Struct):
+    """`warnings`: the checks that found something, and are no reason not to be ready."""
+
     ready: bool
     checks: dict[str, str]
+    warnings: list[str]
 
 
 async def health(call: Call) -> web.StreamResponse:
@@ -41,6 +44,9 @@ async def health(call: Call) -> web.StreamResponse:
 
 async def readiness(call: Call) -> web.StreamResponse:
     """Can it do its work? 503 if not, with the reasons."""
-    reasons = call.engine.readiness.reasons()
-    body = _Readiness(not any(reasons.values()), {name: reason or "ok" for name, reason in reasons.items()})
+    readiness = call.engine.readiness
+    reasons = readiness.reasons()
+    found = [name for name, reason in reasons.items() if reason is not None]
+    warnings = [name for name in found if readiness.only_warns(name)]
+    body = _Readiness(warnings == found, {name: reason or "ok" for name, reason in reasons.items()}, warnings)
     return call.json(encode(body), 200 if body.ready else 503)

@@ -17,7 +17,7 @@ from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX, EdgeLimits
 from awlog.api.proxies import UNIX_PEER, Proxies
 from awlog.engine.backups import BACKUP_INTERVAL_S, BACKUP_KEEP
 from awlog.engine.engine import CACHE_BYTES
-from awlog.engine.forwarder import FORWARD_INTERVAL_S
+from awlog.engine.forwarder import FORWARD_INTERVAL_S, FORWARD_WARN_S
 from awlog.engine.jobs import JOBS_WAITING_MAX
 from awlog.engine.readers import QueryLimits
 from awlog.engine.retention import RETENTION_INTERVAL_S
@@ -97,6 +97,7 @@ class ServerConfig(Struct, frozen=True):
     forward_token: str | None
     forward_token_file: Path | None
     forward_interval_s: float
+    forward_warn_s: float
     forward_prefixes: tuple[str, ...]
     max_jobs_waiting: int
     webhook_urls: tuple[str, ...]
@@ -551,6 +552,14 @@ def server_options(command: _F) -> _F:
             show_default=True,
             envvar="AWLOG_FORWARD_INTERVAL_S",
             help="Seconds from one push to the next; after failures up to ten minutes.",
+        ),
+        click.option(
+            "--forward-warn-s",
+            type=_Seconds(0.1, 31_536_000),
+            default=FORWARD_WARN_S,
+            show_default=True,
+            envvar="AWLOG_FORWARD_WARN_S",
+            help="A change that is unsent for so long is a warning in /readyz.",
         ),
         click.option(
             "--forward-prefix",

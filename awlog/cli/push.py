@@ -103,5 +103,25 @@ def _show(states: list[BucketPushed], *, as_json: bool) -> None:
     width = max([6, *(len(each.bucket) for each in states)])
     click.echo(f"{'bucket':{width}}  {'change':>12}  {'sent':>8}  state")
     for each in states:
-        state = each.error or (f"behind since {each.behind_since or 'a change'}" if each.waiting else "complete")
-        click.echo(f"{each.bucket:{width}}  {each.change:12}  {each.sent:8}  {state}")
+        click.echo(f"{each.bucket:{width}}  {each.change:12}  {each.sent:8}  {_state(each)}")
+
+
+def _state(pushed: BucketPushed) -> str:
+    """What is behind, for how long, and why."""
+    if not pushed.waiting:
+        return pushed.error or "complete"
+    if pushed.unsent_s is not None:
+        behind = f"unsent for {_age(pushed.unsent_s)}"
+    else:
+        behind = f"behind since {pushed.behind_since or 'a change'}"
+    return behind if pushed.error is None else f"{behind}: {pushed.error}"
+
+
+def _age(age_s: float) -> str:
+    """In the two units that tell most."""
+    minutes, seconds = divmod(round(age_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next((at for at, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])

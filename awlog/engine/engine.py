@@ -25,7 +25,7 @@ from awlog.engine.compaction import Compaction
 from awlog.engine.editor import Editor
 from awlog.engine.feed import Feed
 from awlog.engine.figures import Counts, EngineFigures, Readiness
-from awlog.engine.forwarder import Forwarder, ForwardPlan
+from awlog.engine.forwarder import Behind, Forwarder, ForwardPlan
 from awlog.engine.jobs import JOBS_WAITING_MAX, Jobs
 from awlog.engine.reader_process import DocumentRequest, Opened, Part, ReadRequest, TimelineRequest
 from awlog.engine.readers import QueryAnswer, QueryLimits, Readers
@@ -43,7 +43,7 @@ from awlog.log.filtering import filtered_import, filtered_insert
 from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeats
 from awlog.log.history import count_events, events_newest_first, fingerprint, first_page, page_newest_first
-from awlog.log.mirror import cursors, id_here
+from awlog.log.mirror import cursors, id_here, ids_here
 from awlog.log.retention import SETTING as RETENTION_SETTING
 from awlog.log.sealing import records_to_seal, seal, seal_new, sealed_if_new
 from awlog.log.segment import decode_segment
@@ -204,7 +204,9 @@ class Engine:
         )
         self._upkeep = Upkeep(self._seal_oldest)
         can_tell = self.read_only is None
-        self.forwarder = Forwarder(environment.data_dir, forward_plan) if forward_plan and can_tell else None
+        self.forwarder = Forwarder(environment.data_dir, forward_plan, clock) if forward_plan and can_tell else None
+        if self.forwarder is not None:
+            self.readiness.add("forward", self.forwarder.why_warned, only_warns=True)
         self.webhooks = Webhooks(environment.data_dir, webhook_plan) if webhook_plan and can_tell else None
         self.backups = Backups(environment.data_dir, backup_plan, clock)
         self._compaction = Compaction(
@@ -352,6 +354,10 @@ class Engine:
     def pushed_to(self, device_id: str, bucket_id: str) -> str:
         """The id here of a device's bucket, whether it was pushed yet or not. O(buckets)."""
         return id_here(self._durable, device_id, bucket_id)
+
+    def pushed_ids(self, device_id: str, bucket_ids: list[str]) -> Iterator[tuple[str, str]]:
+        """As `pushed_to`, for many, each with its id here; lazy, so that the caller may give way to others."""
+        return ids_here(self._durable, device_id, bucket_ids)
 
     def last_sequence(self, producer_id: str) -> int:
         """How far a producer's stream is durable; 0 if nothing is known of it."""
@@ -616,6 +622,7 @@ class Engine:
             queries_waiting=waiting,
             file_bytes=file_bytes,
             free_bytes=free_bytes,
+            behind=Behind() if self.forwarder is None else self.forwarder.behind(),
         )
 
     def _why_disk_is_full(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from awlog.engine.forwarder import Behind
 from awlog.model.facts import EventAppended, Fact, TailExtended
 
 # Seconds of a commit: a sync takes 0.1 ms on a good disk, and a second on one that is in trouble.
@@ -66,21 +67,31 @@ class EngineFigures(Struct, frozen=True):
     queries_waiting: int
     file_bytes: int
     free_bytes: int
+    behind: Behind
 
 
 Check = Callable[[], str | None]
 
 
 class Readiness:
-    """Why the server may not be able to do its work: checks by name, each of which gives a reason or None."""
+    """Why the server may not be able to do its work: checks by name, each of which gives a reason or None.
+
+    Those that only warn are of what somebody should look at while the server does its work.
+    """
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._warning: set[str] = set()
 
-    def add(self, name: str, check: Check) -> None:
+    def add(self, name: str, check: Check, *, only_warns: bool = False) -> None:
         """`check` is asked on the loop, and answers at once; its reason holds no recorded data."""
         assert name not in self._checks, "each check has a name of its own"
         self._checks[name] = check
+        if only_warns:
+            self._warning.add(name)
+
+    def only_warns(self, name: str) -> bool:
+        return name in self._warning
 
     def reasons(self) -> dict[str, str | None]:
         """By name; all of them None if it is ready."""

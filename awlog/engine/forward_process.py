@@ -1,7 +1,8 @@
 """A process that pushes to a hub now and then: `python -m awlog.engine.forward_process`.
 
 It opens the store read-only, so that reading, encoding and waiting for the network cost the server nothing. The first line
-on stdin says what to do; each line after it asks for a round now. After each round a line on stdout says how far it is.
+on stdin says what to do; each line after it asks for a round now. After each round a line on stdout says how far it is, and
+a file keeps that, so that a laptop that is offline for a week, and started each morning, knows for how long.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,16 +18,19 @@ import msgspec
 from msgspec import Struct, field
 
 from awlog.engine.clock import system_clock
-from awlog.engine.push import BucketPushed, Hub, push_all, unpushed
+from awlog.engine.push import NOT_ALLOWED, BucketPushed, Hub, look_here, push_all, unpushed
 from awlog.model.errors import AwlogError
+from awlog.model.event import Change
 from awlog.model.times import format_timestamp
 from awlog.storage.environment import Environment
 from awlog.storage.identity import read_identity
 from awlog.storage.live_view import LiveView
+from awlog.storage.whole_file import write_whole
 
 _NICENESS: Final = 10
 _CACHE_BYTES: Final = 4 << 20
 BACKOFF_S_MAX: Final = 600.0
+STATUS_FILE: Final = "forward.json"
 
 
 class ForwardOptions(Struct, frozen=True):
@@ -53,25 +57,66 @@ def main() -> None:
     data_dir = Path(options.data_dir)
     identity = read_identity(data_dir)
     assert identity is not None, "a server runs on this directory"
-    status = ForwardStatus(options.hub.url)
+    status = _read_status(data_dir, options.hub)
     failures = 0
     while True:
-        status.at = format_timestamp(system_clock())
-        try:
-            # Opened anew for each round: a compaction puts another file in the place of the store.
-            with closing(Environment(data_dir, read_only=True)) as environment:
-                status.buckets = push_all(LiveView(environment, _CACHE_BYTES), options.hub, identity.device_id)
-            status.error = next((each.error for each in unpushed(status.buckets)), None)
-        except AwlogError as error:
-            status.error = str(error)
-        if status.error is None:
-            failures, status.pushed_at = 0, status.at
-        else:
-            failures += 1
+        failures = 0 if _round(data_dir, options.hub, identity.device_id, status) else failures + 1
         sys.stdout.buffer.write(msgspec.json.encode(status) + b"\n")
         sys.stdout.buffer.flush()
         if _is_over(min(BACKOFF_S_MAX, options.interval_s * 2 ** min(failures, 20))):
             return
+
+
+def _round(data_dir: Path, hub: Hub, device_id: str, status: ForwardStatus) -> bool:
+    """Pushes, and brings the status up to date. False if it should wait longer for the next one."""
+    before = {each.bucket: each for each in status.buckets}
+    known = {each.bucket: Change(each.change) for each in status.buckets}
+
+    def note(pushed: BucketPushed) -> None:
+        known[pushed.bucket] = Change(pushed.change)
+
+    status.at = format_timestamp(system_clock())
+    try:
+        # Opened anew for each round: a compaction puts another file in the place of the store.
+        with closing(Environment(data_dir, read_only=True)) as environment:
+            view = LiveView(environment, _CACHE_BYTES)
+            try:
+                status.buckets = push_all(view, hub, device_id, note)
+                status.error = None
+            except AwlogError as error:
+                status.error = str(error)
+                status.buckets = look_here(view, hub.bucket_prefixes, known, status.error)
+    except AwlogError as error:
+        status.error = str(error)
+    refused = next(unpushed(status.buckets), None)
+    if status.error is None and refused is not None:
+        status.error = refused.error
+    if status.error is None:
+        status.pushed_at = status.at
+    for each in status.buckets:
+        if each.waiting:
+            was = before.get(each.bucket)
+            still = was is not None and was.change == each.change
+            each.unsent_since = (was.unsent_since if was is not None and still else None) or status.at
+    if {each.bucket: each for each in status.buckets} != before:
+        with suppress(OSError):  # no room for it: then it is remembered until the server ends
+            write_whole(data_dir / STATUS_FILE, msgspec.json.encode(status))
+    # What the token may not write is not sent: to find that again costs nothing, and others need not wait for it.
+    return status.error is None or (refused is not None and _is_taken(status.buckets))
+
+
+def _is_taken(buckets: list[BucketPushed]) -> bool:
+    """Was everything taken that this token may write?"""
+    return all(each.error in (None, NOT_ALLOWED) for each in buckets)
+
+
+def _read_status(data_dir: Path, hub: Hub) -> ForwardStatus:
+    """What is known of this hub since the last time; nothing if that cannot be read."""
+    try:
+        status = msgspec.json.decode((data_dir / STATUS_FILE).read_bytes(), type=ForwardStatus)
+    except (OSError, msgspec.MsgspecError):
+        return ForwardStatus(hub.url)
+    return status if status.hub == hub.url else ForwardStatus(hub.url)
 
 
 def _is_over(wait_s: float) -> bool:

@@ -19,13 +19,14 @@ from awlog.engine.feed_page import PageEnd, head_change, read_page
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import AwlogError, BadRequest, Unavailable
 from awlog.model.event import Change
-from awlog.model.feed import FeedEntry, FeedFilter, FeedRequest
+from awlog.model.feed import FROM_THE_BEGINNING, FeedEntry, FeedFilter, FeedRequest
 from awlog.storage.live_view import LiveView, ViewAtOnce
 
 # The hub takes a batch in one turn of its loop: some 4 ms. Fewer requests would not be much faster.
 BATCH_ITEMS: Final = 500
 _BATCH_BYTES: Final = 256 << 10
 _TIMEOUT_S: Final = 60.0
+NOT_ALLOWED: Final = "The hub's token may not write this bucket"
 # A cursor that another push of this device moved meanwhile is taken over so often in one round.
 _CONFLICTS_MAX: Final = 3
 
@@ -48,20 +49,29 @@ class HubRefused(AwlogError):
 
 
 class BucketPushed(Struct):
-    """How far a bucket is pushed; `behind_since` is the start of the oldest event that is not, as the wire writes it."""
+    """How far a bucket is pushed, and why no further; times as the wire writes them.
+
+    waiting        there are changes after `change` that the hub does not have
+    behind_since   the start of the oldest event among them
+    unsent_since   when the oldest of them was first seen to wait; only a server that forwards knows
+    unsent_s       its age now
+    """
 
     bucket: str
     change: int = 0
     sent: int = 0
     waiting: bool = False
     behind_since: str | None = None
+    unsent_since: str | None = None
+    unsent_s: float | None = None
     error: str | None = None
 
 
 class Cursors(Struct):
-    """The hub's answer to a hello."""
+    """The hub's answer to a hello: how far each bucket came, epoch and change, and which this token may not write."""
 
     cursors: dict[str, tuple[int, int]]
+    refused: list[str]
 
 
 class HubConnection:
@@ -80,10 +90,13 @@ class HubConnection:
         if hub.token is not None:
             self._headers["Authorization"] = f"Bearer {hub.token}"
 
-    def hello(self, head: Change, bucket_ids: list[str]) -> dict[str, tuple[int, int]]:
-        """How far this device's buckets came: epoch and change."""
+    def hello(self, head: Change, bucket_ids: list[str]) -> Cursors:
+        """Asks how far this device's buckets came."""
         body = {"device": self._device_id, "buckets": dict.fromkeys(bucket_ids, head)}
-        return msgspec.json.decode(self._post("/api/1/push/hello", body), type=Cursors).cursors
+        try:
+            return msgspec.json.decode(self._post("/api/1/push/hello", body), type=Cursors)
+        except msgspec.MsgspecError:
+            raise Unavailable("What answers at the hub's URL is no awlog") from None
 
     def push(
         self,
@@ -140,7 +153,7 @@ Told = Callable[[BucketPushed], None]
 def push_all(view: LiveView, hub: Hub, device_id: str, told: Told = lambda _pushed: None) -> list[BucketPushed]:
     """One round: everything that the hub does not have. What is wrong with one bucket stops no other.
 
-    `told` after each batch. Raises Unavailable, HubRefused to the hello, DataDamaged.
+    `told` how far each bucket is, at first and after each batch. Raises Unavailable, HubRefused to the hello, DataDamaged.
     """
     connection = HubConnection(hub, device_id)
     try:
@@ -156,38 +169,74 @@ def look(view: LiveView, hub: Hub, device_id: str) -> list[BucketPushed]:
         found = []
         for work in _work(view, connection, hub.bucket_prefixes):
             with view.now() as store:
-                entries, _ = _page(store, work.bucket_id, work.after, work.head, entries_max=1)
-            state = BucketPushed(work.bucket_id, work.after, waiting=bool(entries))
-            if entries:
-                line = msgspec.json.decode(entries[0].line)
-                state.behind_since = line.get("event", {}).get("timestamp")
-            found.append(state)
+                found.append(_looked_at(store, work.bucket_id, work.after, work.head, error=work.refusal))
         return found
     finally:
         connection.close()
 
 
+def look_here(view: LiveView, prefixes: tuple[str, ...], known: dict[str, Change], error: str) -> list[BucketPushed]:
+    """How far each bucket is by what is known of the hub while it cannot be asked, and why that is. Raises DataDamaged."""
+    with view.now() as store:
+        head = head_change(store)
+        own = {meta.id for meta in store.buckets() if _is_pushed(meta, prefixes)}
+        found = []
+        for bucket_id in sorted({*own, *known}):
+            after = known.get(bucket_id, FROM_THE_BEGINNING)
+            if not _can_go_on(store, after, head):
+                after = FROM_THE_BEGINNING
+            found.append(_looked_at(store, bucket_id, after, head, error=error))
+        return found
+
+
+def _looked_at(store: ViewAtOnce, bucket_id: str, after: Change, head: Change, *, error: str | None) -> BucketPushed:
+    """`error` is why nothing is sent; nothing is wrong with a bucket of which there is nothing to send."""
+    entries, _ = _page(store, bucket_id, after, head, entries_max=1)
+    if not entries:
+        return BucketPushed(bucket_id, after)
+    line = msgspec.json.decode(entries[0].line)
+    return BucketPushed(
+        bucket_id, after, waiting=True, behind_since=line.get("event", {}).get("timestamp"), error=error
+    )
+
+
 class _Work(Struct):
-    """What to push of one bucket: all that is behind `after`, counted in `epoch`."""
+    """What to push of one bucket: all that is behind `after`, counted in `epoch`; or why nothing of it is taken."""
 
     bucket_id: str
     epoch: int
     after: Change
     head: Change
+    refusal: str | None
 
 
 def _work(view: LiveView, connection: HubConnection, prefixes: tuple[str, ...]) -> list[_Work]:
     with view.now() as store:
         head = head_change(store)
         own = [meta.id for meta in store.buckets() if _is_pushed(meta, prefixes)]
-    known = connection.hello(head, own)
+    hub = connection.hello(head, own)
     work = []
-    for bucket_id in sorted({*own, *(each for each in known if each.startswith(prefixes))}):
-        epoch, after = known.get(bucket_id, (0, 0))
-        # A hub that knows more than was ever recorded here: this store was restored from a backup.
-        begins_anew = not epoch or after > head
-        work.append(_Work(bucket_id, epoch + 1 if begins_anew else epoch, Change(0 if begins_anew else after), head))
+    with view.now() as store:
+        for bucket_id in sorted({*own, *(each for each in hub.cursors if each.startswith(prefixes))}):
+            epoch, after = hub.cursors.get(bucket_id, (0, 0))
+            begins_anew = not epoch or not _can_go_on(store, after, head)
+            work.append(
+                _Work(
+                    bucket_id,
+                    epoch + 1 if begins_anew else epoch,
+                    Change(0 if begins_anew else after),
+                    head,
+                    NOT_ALLOWED if bucket_id in hub.refused else None,
+                )
+            )
     return work
+
+
+def _can_go_on(store: ViewAtOnce, after: int, head: Change) -> bool:
+    """Not if the hub knows more than was ever recorded here, because this store was restored from a backup, and not if
+    deletions that it does not know are forgotten here, as they are after a repair.
+    """
+    return not after or store.snapshot.oldest_change() <= after <= head
 
 
 def _is_pushed(meta: BucketMeta, prefixes: tuple[str, ...]) -> bool:
@@ -196,7 +245,11 @@ def _is_pushed(meta: BucketMeta, prefixes: tuple[str, ...]) -> bool:
 
 
 def _push_bucket(view: LiveView, connection: HubConnection, work: _Work, told: Told) -> BucketPushed:
+    if work.refusal is not None:
+        with view.now() as store:
+            return _looked_at(store, work.bucket_id, work.after, work.head, error=work.refusal)
     state = BucketPushed(work.bucket_id, work.after)
+    told(state)
     conflicts = 0
     more = True
     while more:

@@ -27,8 +27,9 @@ from awlog.model.event import Change
 from awlog.model.feed import FeedEntry, FeedFilter, FeedRequest
 from awlog.model.times import format_timestamp
 from awlog.storage.environment import DATA_FILE, Environment
-from awlog.storage.identity import read_identity, sync_directory
+from awlog.storage.identity import read_identity
 from awlog.storage.live_view import LiveView
+from awlog.storage.whole_file import write_whole
 
 POSITIONS_FILE: Final = "webhooks.json"
 DELIVERIES_KEPT: Final = 100
@@ -147,7 +148,7 @@ class _Sender:
     def _keep(self, key: str, told: _Told) -> None:
         if self._known.get(key) != told.position:
             self._known[key] = told.position
-            _write_positions(self._data_dir, self._known)
+            write_whole(self._data_dir / POSITIONS_FILE, msgspec.json.encode(self._known))
 
 
 def _key(hook: Webhook) -> str:
@@ -162,17 +163,6 @@ def _read_positions(data_dir: Path) -> dict[str, int]:
         return msgspec.json.decode((data_dir / POSITIONS_FILE).read_bytes(), type=dict[str, int])
     except (OSError, msgspec.MsgspecError):
         return {}
-
-
-def _write_positions(data_dir: Path, known: dict[str, int]) -> None:
-    """Written aside, synced, put in place, and the folder synced: whole after a power cut."""
-    aside = data_dir / f"{POSITIONS_FILE}.new"
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(known))
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(data_dir / POSITIONS_FILE)
-    sync_directory(data_dir)
 
 
 def main() -> None:

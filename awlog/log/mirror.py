@@ -6,6 +6,7 @@ commit, so that a push that is sent again is noticed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,21 @@ def cursors(state: State, device_id: str) -> dict[str, tuple[int, int]]:
 def id_here(state: State, device_id: str, bucket_id: str) -> str:
     """Under which id a device's bucket is, or would be, mirrored: its own if that is free."""
     known = mirrored(state, device_id, bucket_id)
-    if known is not None:
-        return known.meta.id
+    return _free_id(state, device_id, bucket_id) if known is None else known.meta.id
+
+
+def ids_here(state: State, device_id: str, bucket_ids: list[str]) -> Iterator[tuple[str, str]]:
+    """As `id_here`, for many: each with its id here. O(buckets), then O(1) for each."""
+    known = {
+        origin.bucket_id: bucket.meta.id
+        for bucket in state.buckets()
+        if (origin := bucket.meta.origin) is not None and origin.device_id == device_id
+    }
+    for bucket_id in bucket_ids:
+        yield bucket_id, known.get(bucket_id) or _free_id(state, device_id, bucket_id)
+
+
+def _free_id(state: State, device_id: str, bucket_id: str) -> str:
     named = f"{bucket_id}@{device_id[:_DEVICE_CHARS]}"
     # More than one is taken only when mirrored buckets were released.
     candidates = chain((bucket_id, named), (f"{named}-{n}" for n in count(2)))

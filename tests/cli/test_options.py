@@ -84,6 +84,7 @@ SETTINGS = [
     ),
     simple("forward_token_file", "/one", "/two", "/three", "None"),
     seconds("forward_interval_s", "30.0"),
+    seconds("forward_warn_s", "86400.0"),
     several("forward_prefixes", "--forward-prefix", "AWLOG_FORWARD_PREFIXES"),
     several("webhook_urls", "--webhook-url", "AWLOG_WEBHOOK_URLS"),
     simple("webhook_secret_file", "/one", "/two", "/three", "None"),
