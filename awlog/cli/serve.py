@@ -29,6 +29,7 @@ from awlog.api.configuration import ApiSettings, EdgeLimits
 from awlog.api.counts import EdgeCounts
 from awlog.api.fast_lane import FastLane
 from awlog.api.guard import is_loopback
+from awlog.api.http_server import HttpServer
 from awlog.api.in_progress import InProgress
 from awlog.api.proxies import Proxies
 from awlog.api.recognise import HeaderBlocks
@@ -326,7 +327,7 @@ async def _serve(
 
 def _http_server(app: App, limits: EdgeLimits) -> web.Server:
     """Its own limits of line and headers are met on connections that the lane has given away, by a second request."""
-    return web.Server(
+    return HttpServer(
         app,
         access_log=None,
         auto_decompress=False,

@@ -223,6 +223,24 @@ def test_what_is_no_http_is_refused_and_the_server_goes_on(server: Server, api: 
     assert api.get("/info")["testing"] is True
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /api/0/info?canary-7f3a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer canary-7f3a\x01\r\n\r\n",
+        b"canary-7f3a / HTTP/9.9\r\n\r\n",
+        b"POST /api/0/import HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\ncanary-7f3a\r\n",
+    ],
+    ids=["a header", "the first line", "the body"],
+)
+def test_what_is_no_http_is_not_quoted(server: Server, raw: bytes) -> None:
+    """S5, S13: it may hold a token or recorded data. The answer has the form of every other error."""
+    with Wire(server) as wire:
+        wire.send(raw)
+        answer = wire.answer()
+    check_error(answer, 400, "BadRequest")
+    assert b"canary" not in answer.body
+
+
 @pytest.mark.parametrize("secret", ["canary-7f3a", "<script>alert(1)</script>"])
 def test_errors_do_not_repeat_recorded_data(api: Api, bucket: str, secret: str) -> None:
     """S13: a refused event is described by its place, not by its contents. A page made of an error runs nothing."""
