@@ -77,7 +77,14 @@ class Backups:
                 "A backup's name has up to 100 letters, digits, `.`, `_` and `-`, and does not begin with `.`"
             )
         async with self._turn:
-            return await self._make(folder, name)
+            try:
+                return await self._make(folder, name)
+            except (InsufficientStorage, Unavailable) as error:
+                # Where the directory is is nothing for whoever asks from elsewhere.
+                _log.error("the backup failed", error=str(error))
+                raise type(error)(
+                    "The backup cannot be made in the directory that the setting `backup_dir` names; the log says why"
+                ) from error
 
     async def close(self) -> None:
         """Ends what is under way; what it left is removed by the next backup of that name."""

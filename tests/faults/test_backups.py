@@ -153,3 +153,14 @@ def test_without_a_backup_directory_the_refusal_names_the_setting(tmp_path: Path
         refused = server.request("POST", "/api/0/admin/backup")
         assert refused.status == 400
         assert "backup_dir" in refused.json()["message"]
+
+
+def test_a_backup_that_fails_tells_no_path_of_the_machine(tmp_path: Path):
+    """S11: the answer names the setting, and the log the directory."""
+    (tmp_path / "canary").write_text("a file, not a directory")
+    with Server(tmp_path / "data", "--backup-dir", str(tmp_path / "canary" / "backups")) as server:
+        refused = server.request("POST", "/api/0/admin/backup")
+        assert (refused.status, refused.json()["type"]) == (503, "Unavailable")
+        assert "backup_dir" in refused.json()["message"]
+        assert "canary" not in refused.json()["message"]
+        assert "canary" in server.log_text()
