@@ -8,6 +8,7 @@ and the encoding of segments, run in threads.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
@@ -156,6 +157,8 @@ class Engine:
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
         self.clock = clock
+        # A store that was restored gives its change numbers once more: fingerprints of an earlier start say nothing.
+        self._start = secrets.token_bytes(4)
         self._environment = environment
         self._open_writer = open_writer
         self._writer = open_writer(environment)
@@ -713,9 +716,10 @@ class Engine:
     def fingerprint(self, bucket_id: str, start_us: Micros, end_us: Micros) -> bytes | None:
         """Another one when a read of this closed range may give something else; None if the range is still growing.
 
-        Raises NoSuchBucket.
+        Good until the server stops. Raises NoSuchBucket.
         """
-        return fingerprint(self._durable.bucket(bucket_id), start_us, end_us)
+        found = fingerprint(self._durable.bucket(bucket_id), start_us, end_us)
+        return None if found is None else self._start + found
 
     def first_page(self, bucket_id: str, start_us: Micros, end_us: Micros) -> Page:
         """Where to begin with `read_page`. Raises NoSuchBucket."""

@@ -164,3 +164,25 @@ def test_a_backup_that_fails_tells_no_path_of_the_machine(tmp_path: Path):
         assert "backup_dir" in refused.json()["message"]
         assert "canary" not in refused.json()["message"]
         assert "canary" in server.log_text()
+
+
+def test_what_a_client_keeps_of_before_a_restore_is_not_said_to_be_unchanged(tmp_path: Path):
+    """C1: a restored store gives the change numbers behind its backup once more, to other events."""
+    span = "/api/0/buckets/b/events?start=2024-05-01T10:00:00Z&end=2024-05-01T10:30:00Z"
+
+    def write(server: Server, at: str, title: str) -> None:
+        event = {"timestamp": f"2024-05-01T{at}:00Z", "duration": 1, "data": {"title": title}}
+        assert server.request("POST", "/api/0/buckets/b/events", event).status == 200
+
+    with Server(tmp_path / "data") as server:
+        assert server.request("POST", "/api/0/buckets/b", FIELDS).status == 200
+        write(server, "11:00", "the newest")
+        back_up(server.data_dir, tmp_path / "backup.mdb")
+        write(server, "10:10", "before")
+        tag = server.request("GET", span).headers["ETag"]
+        assert server.request("GET", span, headers={"If-None-Match": tag}).status == 304
+    with restored(tmp_path / "backup.mdb", tmp_path / "restored") as server:
+        write(server, "10:10", "after")
+        answer = server.request("GET", span, headers={"If-None-Match": tag})
+        assert answer.status == 200
+        assert answer.json()[0]["data"] == {"title": "after"}
