@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from benchmarks import (
     crowd,
+    dashboard,
     document,
     documents,
     footprint,
@@ -54,7 +55,10 @@ WORKLOADS: Final = (
     "isolation",
     "crowd",
     "transfer",
+    "dashboard",
 )
+# Needs programs that are not everywhere: a run without them is whole all the same.
+_OPTIONAL: Final = frozenset({"dashboard"})
 _WITH_PEER: Final = frozenset({"heartbeat", "open loop", "insert", "documents", "query", "read"})
 _EPILOG: Final = """\
 examples:
@@ -90,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures awlog: heartbeats, also at fixed rates, streams of them, inserts, documents, growth with the "
-        "size of a bucket, footprint, queries, heartbeats beside queries. "
+        "size of a bucket, footprint, queries, heartbeats beside queries, the dashboard in a browser. "
         "Without a command: compare, against the aw-server package.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -242,6 +246,7 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         isolation=None,
         transfer=None,
         crowd=None,
+        dashboard=None,
     )
     if "heartbeat" in names:
         beside = [*contestants, Floor(scratch)]
@@ -275,6 +280,8 @@ def _run(names: Sequence[str], awlog: Awlog, contestants: Sequence[Contestant], 
         result["crowd"] = document.timed(groups, "crowd", scratch, lambda: crowd.measure(awlog, settings))
     if "transfer" in names:
         result["transfer"] = document.timed(groups, "transfer", scratch, lambda: transfer.measure(settings))
+    if "dashboard" in names:
+        result["dashboard"] = document.timed(groups, "dashboard", scratch, lambda: dashboard.measure(awlog, settings))
     if not {"read", "query", "isolation"}.isdisjoint(names):
         _run_queries(result, names, awlog, contestants, settings)
     return result
@@ -323,7 +330,7 @@ def _settings(options: argparse.Namespace, scratch: Path) -> Settings:
 
 def _failures(result: Document, own_name: str) -> list[str]:
     """What of awlog itself could not be measured or was wrong: the exit status of the run."""
-    reasons = [group["not_available"] for group in result["groups"].values()]
+    reasons = [group["not_available"] for name, group in result["groups"].items() if name not in _OPTIONAL]
     reasons += [case["servers"][own_name]["not_available"] for case in result["heartbeat"] or []]
     reasons += [case["servers"][own_name]["not_available"] for case in result["insert"] or []]
     if result["query"]:

@@ -10,6 +10,7 @@ from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
 
 from benchmarks import weather
 from benchmarks.crowd import Crowd
+from benchmarks.dashboard import Dashboard
 from benchmarks.footprint import Footprint
 from benchmarks.growth import Growth
 from benchmarks.heartbeat import Case
@@ -56,6 +57,7 @@ class Document(TypedDict):
     isolation: Isolation | None
     transfer: NotRequired[list[TransferCase] | None]
     crowd: NotRequired[Crowd | None]
+    dashboard: NotRequired[Dashboard | None]
 
 
 def timed(groups: dict[str, Group], name: str, folder: Path, work: Callable[[], T]) -> T | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Final
 
+from benchmarks import dashboard
 from benchmarks.crowd import CONNECTIONS as CROWD_CONNECTIONS
 from benchmarks.crowd import STATES as CROWD_STATES
 from benchmarks.crowd import Crowd
@@ -103,6 +104,9 @@ def _block(document: Document, name: str, group: Group) -> Iterator[str]:
         yield from _isolation(document["isolation"])
     elif name == "crowd" and (crowd := document.get("crowd")):
         yield from _crowd(crowd)
+    elif name == "dashboard" and (looked := document.get("dashboard")):
+        yield f"  {looked['browser']}"
+        yield from _columns(dashboard.lines(looked))
 
 
 def _transfer(cases: list[TransferCase]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import { isDark } from "./palette.js";
 import { sized } from "./canvas.js";
+import { dayOf } from "./ranges.js";
 
 const HEIGHT = 30;
 const APART = 84;
@@ -19,7 +20,7 @@ const STEPS = [
   ...[1, 3, 6, 12].map((n) => ({ ms: n * HOUR, say: form(clock), hours: n })),
   ...[1, 2, 7].map((n) => ({ ms: n * DAY, say: form({ weekday: "short", day: "numeric", month: "short" }), days: n })),
   ...[1, 3, 6].map((n) => ({ ms: n * 30.4 * DAY, say: form({ month: "short", year: "numeric" }), months: n })),
-  ...[1, 2, 5, 10, 20, 50, 100].map((n) => ({ ms: n * 365.25 * DAY, say: form({ year: "numeric" }), years: n })),
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].map((n) => ({ ms: n * 365.25 * DAY, say: form({ year: "numeric" }), years: n })),
 ];
 const fullDay = form({ weekday: "short", day: "numeric", month: "short" });
 
@@ -43,8 +44,8 @@ export function drawAxis(canvas, begin, end) {
 
 function firstMark(date, step) {
   const at = new Date(date);
-  if (step.years) return new Date(Math.floor(at.getFullYear() / step.years) * step.years, 0, 1);
-  if (step.months) return new Date(at.getFullYear(), Math.floor(at.getMonth() / step.months) * step.months, 1);
+  if (step.years) return dayOf(Math.floor(at.getFullYear() / step.years) * step.years, 0, 1);
+  if (step.months) return dayOf(at.getFullYear(), Math.floor(at.getMonth() / step.months) * step.months, 1);
   if (step.days) {
     at.setHours(0, 0, 0, 0);
     if (step.days === 7) at.setDate(at.getDate() - ((at.getDay() + 6) % 7));

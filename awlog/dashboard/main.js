@@ -21,7 +21,7 @@ let shown = null;
 /** `#/timeline?bucket=x` → the view and its parameters. */
 function route() {
   const [name, query] = location.hash.replace(/^#\/?/, "").split("?", 2);
-  return { name: name in VIEWS ? name : "now", params: new URLSearchParams(query ?? "") };
+  return { name: Object.hasOwn(VIEWS, name) ? name : "now", params: new URLSearchParams(query ?? "") };
 }
 
 async function show() {

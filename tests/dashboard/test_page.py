@@ -105,6 +105,13 @@ def test_every_view_is_reached_and_used_with_the_keyboard_alone(browser: Browser
         assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") != "none", view
 
 
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "nothing", "toString?x=1"])
+def test_an_address_of_no_view_shows_the_first(browser: Browser, name: str) -> None:
+    """Also where it is the name of something that each object of the language has."""
+    browser.open(name)
+    browser.find(".view-now [data-bucket]")
+
+
 @pytest.mark.parametrize("base", ["/logs/of/mine", "/awlog"])
 def test_it_works_below_any_base_path(tmp_path: Path, base: str) -> None:
     """Whatever its name: each link of the index leads to a file, from each place where the index is."""

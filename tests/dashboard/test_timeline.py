@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -159,6 +160,46 @@ def test_a_range_without_events_offers_the_nearest(browser: Browser, server: Ser
     browser.until(lambda: "Nothing was recorded in this range" in browser.text(".listed"))
     browser.click(".listed p button")
     browser.until(lambda: "long ago" in browser.text(".listed td.data"))
+
+
+def test_all_of_time_can_be_shown(browser: Browser, server: Server) -> None:
+    """The years 1 to 9999, which the server knows; an address that asks for more is led back to them."""
+    bucket = make_bucket(server, "ages", "currentwindow")
+    try:
+        edges = (datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC))
+        insert(server, bucket, [(edge, 60.0, {"app": f"In {edge.year}"}) for edge in edges])
+        show(browser, bucket, NOON, NOON + timedelta(minutes=1))
+        browser.button("All").click()
+        browser.until(lambda: picture(browser, bucket)["events"] == 2, "both events")
+        browser.until(lambda: "9999" in browser.text(".range"), "the range")
+        for start, end in (("-200000-01-01T00:00:00Z", "+200000-01-01T00:00:00Z"), (iso(NOON), iso(edges[0]))):
+            browser.open("timeline?" + urlencode({"bucket": bucket, "start": start, "end": end}))
+            picture(browser, bucket)
+            browser.until(lambda: browser.all(".listed table, .listed p"))
+            assert browser.all(".error") == []
+    finally:
+        send(server, "DELETE", f"buckets/{bucket}?force=1")
+
+
+def test_only_buckets_in_sight_are_asked_for(browser: Browser, tmp_path: Path) -> None:
+    """Of sixty some twenty; the last one when it is scrolled to."""
+    with Server(tmp_path / "data") as server:
+        for number in range(60):
+            moment = [(NOON - timedelta(minutes=number), 30.0, {"app": "a"})]
+            insert(server, make_bucket(server, f"bucket-{number:02}", "currentwindow"), moment)
+        before, browser.origin = browser.origin, server.url
+        try:
+            browser.driver.get("about:blank")
+            browser.requests()
+            show(browser, "bucket-00", NOON - timedelta(hours=1), NOON)
+            asked = [each["url"] for each in browser.requests() if "/timeline?" in each["url"]]
+            assert 0 < len({url.partition("?")[0] for url in asked}) < 30
+            browser.run("document.querySelector('.tracks li:last-child').scrollIntoView()")
+            picture(browser, "bucket-59")
+            browser.driver.get("about:blank")
+            assert browser.foreign(browser.requests()) == []
+        finally:
+            browser.origin = before
 
 
 def test_many_events_are_drawn_from_small_answers(browser: Browser, server: Server) -> None:

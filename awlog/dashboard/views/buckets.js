@@ -3,6 +3,7 @@
 import { download, get, path, post, remove, upload } from "../api.js";
 import { h, replace, stored } from "../dom.js";
 import { bytes, count, moment, plural } from "../format.js";
+import { FIRST_MS, LAST_MS } from "../ranges.js";
 import { openAdmin } from "../admin.js";
 
 export function open(place) {
@@ -71,7 +72,7 @@ class Buckets {
   rangeOf(bucket) {
     if (bucket.metadata.end === null) return {};
     const end = Date.parse(bucket.metadata.end) + 60_000;
-    return { start: new Date(Math.max(Date.UTC(1, 0, 2), end - 86_400_000)).toISOString(), end: new Date(Math.min(end, Date.UTC(9999, 11, 30))).toISOString() };
+    return { start: new Date(Math.max(FIRST_MS, end - 86_400_000)).toISOString(), end: new Date(Math.min(end, LAST_MS)).toISOString() };
   }
 
   create() {

@@ -6,7 +6,7 @@ import { count, hours, moment, plural } from "../format.js";
 import { live, serverNow } from "../live.js";
 import { colour } from "../palette.js";
 import { examples } from "../programs.js";
-import { beginning, shifted } from "../ranges.js";
+import { asPeriod, beginning, shifted } from "../ranges.js";
 
 const HISTORY = "awlog-queries";
 const HISTORY_MAX = 30;
@@ -71,7 +71,7 @@ async function build(place, params, signal) {
     button.disabled = true;
     place.dataset.settled = "";
     const text = editor.text();
-    const asked = { query: text.split("\n"), timeperiods: [`${start.toISOString()}/${end.toISOString()}`] };
+    const asked = { query: text.split("\n"), timeperiods: [asPeriod([start, end])] };
     try {
       const began = performance.now();
       const answer = await post(explain.checked ? "query?explain=1" : "query", asked, signal);

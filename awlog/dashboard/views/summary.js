@@ -6,7 +6,7 @@ import { day, dayAndYear, DAY_S, hours, hoursAndMinutes, moment, time } from "..
 import { live, serverNow } from "../live.js";
 import { colour } from "../palette.js";
 import { groupings, rulesOf, sum, totals } from "../programs.js";
-import { asPeriod, beginning, cells, shifted } from "../ranges.js";
+import { asPeriod, beginning, cells, known, shifted } from "../ranges.js";
 
 const PERIODS = [["day", "Day"], ["week", "Week"], ["month", "Month"], ["year", "Year"]];
 const LIMIT = 25;
@@ -195,7 +195,7 @@ class Summary {
   /** Why there is nothing, and where the nearest thing is. */
   async nothing(asked) {
     const events = path("buckets", this.bucket.id, "events");
-    const range = { start: this.start.toISOString(), end: this.end.toISOString() };
+    const range = { start: known(this.start), end: known(this.end) };
     const inRange = await get(withQuery(`${events}/count`, range), this.signal);
     if (inRange > 0 && asked.afkBucket) {
       return h("div", { class: "notice" }, h("p", {}, `The bucket holds ${inRange} events in this range, but nobody was there: `, stored(asked.afkBucket), " says “not-afk” at none of these times."),

@@ -9,10 +9,13 @@ import { openEvent } from "../event-dialog.js";
 import { colour, isDark, onScheme } from "../palette.js";
 import { drawAxis } from "../axis.js";
 import { sized } from "../canvas.js";
+import { FIRST_MS, LAST_MS } from "../ranges.js";
 
 const TRACK_HEIGHT = 40;
 const SPAN_MIN_MS = 10_000;
-const SPAN_MAX_MS = 200 * 365 * DAY_S * 1000;
+const SPAN_MAX_MS = LAST_MS - FIRST_MS;
+// Rows that are drawn and fetched at once; the others when they come into sight.
+const ROWS_AT_ONCE = 12;
 // What is fetched reaches beyond the screen by this share on each side, so that a small pan shows no edge.
 const MARGIN = 0.5;
 const SETTLE_MS = 90;
@@ -27,8 +30,8 @@ export function open(place, params) {
 class Timeline {
   constructor(place, params) {
     this.place = place;
-    this.end = Date.parse(params.get("end") ?? "") || serverNow().getTime();
-    this.begin = Date.parse(params.get("start") ?? "") || this.end - DAY_S * 1000;
+    const end = Date.parse(params.get("end") ?? "") || serverNow().getTime();
+    this.limitRange(Date.parse(params.get("start") ?? "") || end - DAY_S * 1000, end);
     this.selected = params.get("bucket");
     this.rows = [];
     this.turn = 0;
@@ -116,12 +119,12 @@ class Timeline {
     const newest = (bucket) => (bucket.tail === null ? -Infinity : Date.parse(bucket.tail.timestamp));
     const ordered = buckets.slice().sort((a, b) => (b.id === this.selected) - (a.id === this.selected) || newest(b) - newest(a));
     this.selected ??= ordered[0].id;
-    this.rows = ordered.map((bucket) => {
+    this.rows = ordered.map((bucket, at) => {
       const canvas = h("canvas", { "aria-hidden": "true" });
       const says = h("span", { class: "says quiet" });
       const name = h("button", { type: "button", class: "plain track-name", onclick: () => this.select(bucket.id) }, stored(bucket.id));
       const node = h("li", { dataset: { bucket: bucket.id } }, h("div", { class: "track-head" }, name, says), canvas);
-      return { bucket, canvas, node, says, name, pictures: [], visible: true };
+      return { bucket, canvas, node, says, name, pictures: [], visible: at < ROWS_AT_ONCE };
     });
     replace(this.list, this.rows.map((row) => row.node));
     const watching = new IntersectionObserver((entries) => {
@@ -142,11 +145,15 @@ class Timeline {
   // The range
 
   setRange(begin, end) {
-    const length = Math.min(SPAN_MAX_MS, Math.max(SPAN_MIN_MS, end - begin));
-    const middle = (begin + end) / 2;
-    this.begin = Math.max(Date.UTC(1, 0, 2), middle - length / 2);
-    this.end = Math.min(Date.UTC(9999, 11, 30), this.begin + length);
+    this.limitRange(begin, end);
     this.moved();
+  }
+
+  /** No shorter, longer, earlier or later than can be shown. */
+  limitRange(begin, end) {
+    const length = Math.min(SPAN_MAX_MS, Math.max(SPAN_MIN_MS, end - begin));
+    this.begin = Math.min(LAST_MS - length, Math.max(FIRST_MS, (begin + end - length) / 2));
+    this.end = this.begin + length;
   }
 
   pan(share) {
@@ -209,8 +216,8 @@ class Timeline {
     const fetching = (this.fetching = new AbortController());
     this.abort.signal.addEventListener("abort", () => fetching.abort());
     const length = this.end - this.begin;
-    const begin = Math.max(Date.UTC(1, 0, 1), this.begin - length * MARGIN);
-    const end = Math.min(Date.UTC(9999, 11, 31), this.end + length * MARGIN);
+    const begin = Math.max(FIRST_MS, this.begin - length * MARGIN);
+    const end = Math.min(LAST_MS, this.end + length * MARGIN);
     const width = this.list.clientWidth || 1000;
     const bins = Math.min(2000, Math.max(60, Math.round(((end - begin) / length) * width * 0.5)));
     const wanted = this.rows.filter((row) => row.visible && row.bucket.events > 0);
