@@ -215,6 +215,7 @@ class Call:
             held = bytearray()
             async for chunk in chunks:
                 held += chunk
+                del chunk  # whoever does not read has one copy here, not three
                 if len(held) > _WHOLE_BYTES_MAX:
                     break
             else:
@@ -229,18 +230,23 @@ class Call:
             encoder = Encoder(coding) if coding is not None else None
             await response.prepare(self.request)
             try:
-                await self._write(response, encoder, bytes(held))
-                held.clear()
+                await self._write_pieces(response, encoder, held)
                 async for chunk in chunks:
                     held += chunk
-                    if len(held) >= _WRITTEN_BYTES:
-                        await self._write(response, encoder, bytes(held))
-                        held.clear()
+                    del chunk
+                    await self._write_pieces(response, encoder, held)
             except AwlogError as error:
                 raise BrokenOff(str(error)) from error
             await self._write(response, encoder, bytes(held), last=True)
             await response.write_eof()
             return response
+
+    async def _write_pieces(self, response: web.StreamResponse, encoder: Encoder | None, held: bytearray) -> None:
+        """Writes what is enough for a piece, from the front of `held`, and lets go of it as it leaves."""
+        while len(held) >= _WRITTEN_BYTES:
+            piece = bytes(held[:_WRITTEN_BYTES])
+            del held[:_WRITTEN_BYTES]
+            await self._write(response, encoder, piece)
 
     async def _write(
         self, response: web.StreamResponse, encoder: Encoder | None, piece: bytes, *, last: bool = False

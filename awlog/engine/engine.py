@@ -93,6 +93,8 @@ _log: Final = structlog.get_logger(part="engine")
 CACHE_BYTES: Final = 64 << 20
 # Events rendered in one turn of the loop: about 1.5 ms.
 _STEP_EVENTS: Final = 1024
+# And no more text than this, as far as the average payload tells: a client that does not read keeps it in memory.
+_STEP_BYTES: Final = 256 << 10
 # With less room on its disk the server is not ready: a commit needs some, and so does the next one.
 _FREE_BYTES_MIN: Final = 16 << 20
 # Buckets whose status is told in one turn of the loop: 50 µs each when nothing is known of them.
@@ -879,8 +881,10 @@ def _view(bucket: BucketState) -> BucketView:
 async def _in_small_steps(chunks: Iterator[Columns]) -> AsyncIterator[Columns]:
     """The chunks in slices that take a millisecond or two to render; others get their turn in between."""
     for columns in chunks:
-        for at in range(0, len(columns), _STEP_EVENTS):
-            yield columns if len(columns) <= _STEP_EVENTS else columns.take(slice(at, at + _STEP_EVENTS))
+        payload_bytes = sum(map(len, columns.payloads)) // max(1, len(columns.payloads))
+        step = max(1, min(_STEP_EVENTS, _STEP_BYTES // max(1, payload_bytes)))
+        for at in range(0, len(columns), step):
+            yield columns if len(columns) <= step else columns.take(slice(at, at + step))
             await asyncio.sleep(0)
 
 

@@ -1,6 +1,6 @@
 """D2, D4, D5, D6, C6: SIGKILL at random moments, under load and during the start, loses nothing and invents nothing.
 
-AWLOG_TEST_KILL_ROUNDS sets the number of rounds (default 30): hours of them find what minutes do not.
+AWLOG_TEST_KILL_ROUNDS sets the number of rounds (default 20): hours of them find what minutes do not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.faults.conftest import StartTimes, digest, segment_count, verify
 from tests.faults.load import Load
 from tests.server import Server
 
-ROUNDS = int(os.environ.get("AWLOG_TEST_KILL_ROUNDS") or 30)
+ROUNDS = int(os.environ.get("AWLOG_TEST_KILL_ROUNDS") or 20)
 ROUNDS_ON_ONE_STORE = 15
 # A kill during the start comes after a part of the usual time to start.
 USUAL_START_S = 0.8
