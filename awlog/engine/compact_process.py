@@ -23,7 +23,7 @@ def main(data_dir: str, copy_dir: str) -> None:
         with told_as_ours(Path(data_dir)):
             copy_compactly(Path(data_dir), Path(copy_dir))
     except AwlogError as error:
-        sys.stdout.write(str(error))
+        sys.stdout.write(f"{type(error).__name__}\n{error}")
         sys.exit(1)
 
 

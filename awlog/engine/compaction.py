@@ -22,12 +22,13 @@ import structlog
 
 from awlog.engine.committer import Committer
 from awlog.log.write_set import WriteSet
-from awlog.model.errors import DataDamaged, Unavailable
+from awlog.model.errors import DataDamaged, InsufficientStorage, Unavailable
 from awlog.storage.compaction import Compacted as Compacted
 from awlog.storage.compaction import Successor
 from awlog.storage.copying import aside
 from awlog.storage.environment import DATA_FILE, Environment
 from awlog.storage.identity import sync_directory
+from awlog.storage.room import is_full
 from awlog.storage.writer import MapFull
 
 _log: Final = structlog.get_logger(part="compaction")
@@ -71,7 +72,8 @@ class Compaction:
             try:
                 return await self._run()
             except OSError as error:
-                raise Unavailable(f"The store was not compacted: {error.strerror or error}") from error
+                kind = InsufficientStorage if is_full(error, self._environment.data_dir) else Unavailable
+                raise kind(f"The store was not compacted: {error.strerror or type(error).__name__}") from error
             except MapFull:
                 raise Unavailable("The store was not compacted: too much was written meanwhile; try again") from None
             finally:
@@ -125,7 +127,12 @@ class Compaction:
         if self._closing:
             raise Unavailable("The store was not compacted: the server is stopping")
         if said:
-            raise Unavailable(f"The store was not compacted: {said.decode(errors='replace')}")
+            kind, _, reason = said.decode(errors="replace").partition("\n")
+            # It may name the directory, which is nothing for whoever asks from elsewhere.
+            _log.error("the store was not compacted", error=reason)
+            if kind == InsufficientStorage.__name__:
+                raise InsufficientStorage("The store was not compacted: there is no room for a copy beside it")
+            raise Unavailable("The store was not compacted; the log says why")
         if status != 0:
             raise DataDamaged(f"The store ended the process that was to copy it (status {status}): something in it")
 

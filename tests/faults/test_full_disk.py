@@ -110,6 +110,10 @@ def test_a_full_disk_refuses_writes_and_nothing_else(disk: Path):
         assert server.request("GET", "/api/0/info").status == 200
         query = {"query": ['RETURN = query_bucket_eventcount("old");'], "timeperiods": ["2024-01-01/2025-01-01"]}
         assert server.request("POST", "/api/0/query/", query).json() == [2000]
+        # S11: whoever asks learns that there is no room, and no path of the machine.
+        refused = server.request("POST", "/api/0/admin/compact")
+        assert (refused.status, refused.json()["type"]) == FULL, refused
+        assert str(disk).encode() not in refused.body
         # F5
         one = server.request("GET", "/api/0/buckets/old/events?limit=1").json()[0]["id"]
         assert server.request("DELETE", f"/api/0/buckets/old/events/{one}").status == 200
