@@ -50,13 +50,12 @@ async def get_changes(call: Call) -> web.StreamResponse:
     """All that changed since a change number, in order, each thing as it is now; as NDJSON or server-sent events."""
     since = _since(call)
     shown = filter_of(call.access, call.query.get("bucket_prefix", ""))
+    limit, wait_s = _limit(call.query.get("limit")), _wait_s(call.query.get("wait_s"))
     streams = EVENT_STREAM in call.request.headers.get("Accept", "")
     if call.request.method == "HEAD":
         return _begin(call, EVENT_STREAM if streams else NDJSON_TYPES[0])
     if streams:
         return await _stream_events(call, since, shown)
-    limit = _limit(call.query.get("limit"))
-    wait_s = _wait_s(call.query.get("wait_s"))
     response = _begin(call, NDJSON_TYPES[0])
     after = since
     async with aclosing(_told(call, since, shown, limit=limit, wait_s=wait_s)) as news:

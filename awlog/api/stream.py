@@ -272,7 +272,7 @@ class _Conversation:
         call, feed = self._call, self._call.engine.feed
         if not call.access.may_somewhere(Scope.READ):
             raise Forbidden(f"This needs the scope `{Scope.READ}`")
-        since = feed.head if wanted.since is None else Change(max(0, wanted.since))
+        since = feed.head if wanted.since is None else Change(wanted.since)
         with call.in_progress.telling(feed.close):
             async with aclosing(feed.follow(since, filter_of(call.access, wanted.bucket_prefix))) as following:
                 async for told in following:
@@ -313,11 +313,16 @@ class _Conversation:
 
 
 def _wanted_feed(message: bytes) -> wire.FollowBody | None:
-    """Which changes the other end wants to be told; None if that is not what it says."""
+    """Which changes the other end wants to be told; None if that is not what it says. Raises BadRequest."""
     try:
-        return wire.decode(wire.STREAM_FOLLOW, message).follow
+        if wire.decode(wire.STREAM_FOLLOWING, message).follow is UNSET:
+            return None
     except BadRequest:
         return None
+    wanted = wire.decode(wire.STREAM_FOLLOW, message).follow
+    if wanted.since is not None and wanted.since < 0:
+        raise BadRequest("`since` is the number of a change: an integer from 0 on")
+    return wanted
 
 
 async def _first_of(following: asyncio.Task[None], receiving: asyncio.Task[WSCloseCode]) -> None:

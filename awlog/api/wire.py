@@ -100,6 +100,12 @@ class StreamFollow(Struct):
     follow: FollowBody
 
 
+class StreamFollowing(Struct):
+    """Is this such a message, whatever it asks for?"""
+
+    follow: Raw | UnsetType = UNSET
+
+
 class RefusedBody(Struct):
     """Why a line, or an element of a list, was not taken."""
 
@@ -192,6 +198,7 @@ RAW_LIST: Final = msgspec.json.Decoder(list[Raw])
 HEARTBEAT_LINE: Final = msgspec.json.Decoder(HeartbeatLine)
 STREAM_HELLO: Final = msgspec.json.Decoder(StreamHello)
 STREAM_FOLLOW: Final = msgspec.json.Decoder(StreamFollow)
+STREAM_FOLLOWING: Final = msgspec.json.Decoder(StreamFollowing)
 CREATE_BUCKET: Final = msgspec.json.Decoder(CreateBucketBody)
 UPDATE_BUCKET: Final = msgspec.json.Decoder(UpdateBucketBody)
 IMPORT: Final = msgspec.json.Decoder(ImportBody)

@@ -100,24 +100,39 @@ def _chosen(buckets: list[BucketMeta], bucket_ids: tuple[str, ...]) -> list[Buck
 def _file(output: Path | None, *, force: bool) -> Iterator[BinaryIO]:
     """Written beside its place, synced, and put there when it is whole. Raises FileExists."""
     if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with _told_by_name("The output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        return
+    if output.exists() and not output.is_file():  # a device or a pipe is written to, never replaced
+        with _told_by_name(output), output.open("wb") as device:
+            yield device
         return
     if output.exists() and not force:
         raise _exists(output)
     aside = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _put(aside, output, force=force)
-        sync_directory(output.absolute().parent)
+        with _told_by_name(output):
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _put(aside, output, force=force)
+            sync_directory(output.absolute().parent)
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+
+
+@contextmanager
+def _told_by_name(output: Path | str) -> Iterator[None]:
+    """Raises ClickException in place of OSError; whoever has closed a pipe need not be told."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(FileNotFoundError):
-            aside.unlink()
 
 
 def _put(aside: Path, output: Path, *, force: bool) -> None:

@@ -19,10 +19,11 @@ from awlog.model.times import Micros, duration_from_seconds, parse_timestamp
 from awlog.sources.source import Found, PayloadTexts, SourceBucket, SourceUnreadable, Step, bucket_data, shown
 from awlog.sources.sqlite_file import Row, SqliteFile
 
-# The T is what the fast way to read many times wants.
+# A rowid is an integer and unlike all others, whatever was declared of the column `id`. The T is what the fast way to
+# read many times wants.
 _EVENTS: Final = (
-    "SELECT id, bucket_id, replace(timestamp, ' ', 'T'), duration, datastr FROM eventmodel"
-    " WHERE id > ? ORDER BY id LIMIT ?"
+    "SELECT rowid, bucket_id, replace(timestamp, ' ', 'T'), duration, datastr FROM eventmodel"
+    " WHERE rowid > ? ORDER BY rowid LIMIT ?"
 )
 _SETTINGS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -41,7 +42,7 @@ class AwServerDatabase:
         buckets = [_bucket(row) for row in found]
         self._ids = {row[0]: bucket.id for row, bucket in zip(found, buckets, strict=True)}
         self._buckets = {bucket.id: bucket for bucket in buckets}
-        self.size = file.one("SELECT coalesce(max(id), 0) FROM eventmodel")
+        self.size = file.one("SELECT coalesce(max(rowid), 0) FROM eventmodel")
 
     @staticmethod
     def wrote(tables: dict[str, set[str]]) -> bool:
@@ -132,6 +133,9 @@ def _seconds(duration: object) -> float:
     if type(duration) is float or type(duration) is int:
         return duration
     try:
-        return float(duration.decode() if isinstance(duration, bytes) else "")
+        seconds = float(duration.decode() if isinstance(duration, bytes) else "")
     except ValueError:
         raise BadRequest("A duration that is no number") from None
+    if seconds != seconds:
+        raise BadRequest("A duration that is no number")
+    return seconds

@@ -22,10 +22,12 @@ from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_timestamp
 from awlog.sources.source import Found, PayloadTexts, SourceBucket, Step, bucket_data, shown
 from awlog.sources.sqlite_file import Row, SqliteFile
 
-_EVENTS: Final = "SELECT id, bucketrow, starttime, endtime, data FROM events WHERE id > ? ORDER BY id LIMIT ?"
+_EVENTS: Final = "SELECT rowid, bucketrow, starttime, endtime, data FROM events WHERE rowid > ? ORDER BY rowid LIMIT ?"
 _SETTINGS: Final = "SELECT key, value FROM key_value WHERE key GLOB 'settings.*' AND value IS NOT NULL"
 # Since this version the column `data` of `buckets` holds what was sent.
 _DATA_SINCE: Final = 3
+# Half of what lies so far from the epoch that a difference fits 64 bits: 1824 to 2115.
+_NEAR_NS: Final = 1 << 61
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
@@ -47,7 +49,7 @@ class AwServerRustDatabase:
         buckets = [_bucket(row) for row in found]
         self._ids = {row[0]: bucket.id for row, bucket in zip(found, buckets, strict=True)}
         self._buckets = {bucket.id: bucket for bucket in buckets}
-        self.size = file.one("SELECT coalesce(max(id), 0) FROM events") if "events" in self._tables else 0
+        self.size = file.one("SELECT coalesce(max(rowid), 0) FROM events") if "events" in self._tables else 0
 
     @staticmethod
     def wrote(tables: dict[str, set[str]]) -> bool:
@@ -62,7 +64,9 @@ class AwServerRustDatabase:
     def settings(self) -> dict[str, bytes]:
         if "key_value" not in self._tables:
             return {}
-        return {shown(key).removeprefix("settings."): bytes(value) for key, value in self._file.rows(_SETTINGS)}
+        return {
+            shown(key).removeprefix("settings."): shown(value).encode() for key, value in self._file.rows(_SETTINGS)
+        }
 
     def steps(self) -> Iterator[Step]:
         if "events" not in self._tables:
@@ -83,6 +87,8 @@ class AwServerRustDatabase:
         _, keys, starts_ns, ends_ns, data = zip(*page, strict=True)
         # An array takes integers only, and all that it takes lie within the years that can be shown.
         start_ns, end_ns = (np.frombuffer(array("q", times), np.int64) for times in (starts_ns, ends_ns))
+        if (np.abs(start_ns >> 1) > _NEAR_NS).any() or (np.abs(end_ns >> 1) > _NEAR_NS).any():
+            raise ValueError("their difference may be beyond 64 bits")
         duration_us = np.maximum((end_ns - start_ns + 500) // 1000, 0)
         events = list(map(NewEvent, (start_ns // 1000).tolist(), duration_us.tolist(), texts.payloads(data)))
         step.add(keys, events, self._ids, (end_ns < start_ns).tolist())

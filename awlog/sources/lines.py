@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,10 +18,11 @@ _STEP_LINES: Final = 4096
 class Lines:
     """A `Source`. `described` is the bucket of events that name none; the others are like it."""
 
-    def __init__(self, path: Path, described: SourceBucket) -> None:
+    def __init__(self, path: Path, described: SourceBucket, *, line_bytes_max: int = VALUE_BYTES_MAX) -> None:
         self.title = f"lines of JSON, {path}"
         self._path = path
         self._described = described
+        self._line_bytes_max = line_bytes_max
         try:
             self._file = path.open("rb")
             self.size = path.stat().st_size
@@ -42,15 +44,30 @@ class Lines:
         texts = PayloadTexts()
         step = Step({}, 0)
         number = 0
-        while line := self._file.readline(VALUE_BYTES_MAX):
+        while line := self._file.readline(self._line_bytes_max):
             number += 1
             step.read += len(line)
-            if text := line.strip():
+            if len(line) == self._line_bytes_max and not line.endswith(b"\n"):
+                step.read += self._skip_line()
+                self._refuse(f"A line of more than {self._line_bytes_max} bytes", step)
+            elif text := line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").strip():
                 self._take(text, texts, step)
             if number % _STEP_LINES == 0 or step.read >= STEP_BYTES:
                 yield step
                 step = Step({}, 0)
         yield step
+
+    def _skip_line(self) -> int:
+        """What is left of it is no line of its own. Gives its bytes."""
+        skipped_bytes = 0
+        while piece := self._file.readline(STEP_BYTES):
+            skipped_bytes += len(piece)
+            if piece.endswith(b"\n"):
+                break
+        return skipped_bytes
+
+    def _refuse(self, reason: str, step: Step) -> None:
+        step.found.setdefault(self._described.id, Found()).refuse(reason)
 
     def _take(self, text: bytes, texts: PayloadTexts, step: Step) -> None:
         bucket_id = self._described.id

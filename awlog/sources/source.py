@@ -124,6 +124,8 @@ class PayloadTexts:
         payload = self._known.get(text)
         if payload is not None:
             return payload
+        if not isinstance(text, bytes):  # a database holds what it likes
+            raise BadRequest("`data` must be a JSON object")
         try:
             payload = canonical_object(text)
         except BadRequest:

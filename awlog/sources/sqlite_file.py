@@ -22,6 +22,7 @@ _PAGE_BYTES: Final = 8 << 20
 # Rows between two looks at the size of a page.
 _FETCHED_ROWS: Final = 256
 _BUSY_S: Final = 30.0
+_HEADER_BYTES: Final = 100
 _WAL_MODE_AT: Final = 18
 _MAGIC: Final = b"SQLite format 3\0"
 
@@ -33,10 +34,10 @@ class SqliteFile:
         self.path = path
         try:
             with path.open("rb") as file:
-                header = file.read(100)
+                header = file.read(_HEADER_BYTES)
         except OSError as error:
             raise SourceUnreadable(f"{path} cannot be read: {error.strerror}") from None
-        if not header.startswith(_MAGIC):
+        if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
             raise SourceUnreadable(f"{path} is no SQLite file")
         self._wal = path.with_name(f"{path.name}-wal")
         self._immutable = header[_WAL_MODE_AT] == 2 and not self._wal.exists()
@@ -57,7 +58,7 @@ class SqliteFile:
         """All at once, for what is small."""
         try:
             return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of a message with a broken name in it
             raise self._unreadable(error) from None
 
     def one(self, statement: str) -> Any:
@@ -65,14 +66,22 @@ class SqliteFile:
 
     def tables(self) -> dict[str, set[str]]:
         """The columns of each table."""
-        names = [name.decode() for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        names = [
+            name.decode(errors="replace")
+            for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
         return {
-            name: {column.decode() for (column,) in self.rows("SELECT name FROM pragma_table_info(?)", name)}
+            name: {
+                column.decode(errors="replace")
+                for (column,) in self.rows("SELECT name FROM pragma_table_info(?)", name)
+            }
             for name in names
         }
 
     def pages(self, statement: str) -> Iterator[list[Row]]:
-        """Rows in pages of bounded length. The statement takes the last row's first column and how many to give at most."""
+        """Rows in pages of bounded length. The statement takes the last row's first column, an integer of that row alone,
+        and how many to give at most.
+        """
         last = -(1 << 63)
         while page := self._page(statement, last):
             yield page
@@ -94,7 +103,7 @@ class SqliteFile:
                 if held_bytes > _PAGE_BYTES:
                     break
             cursor.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._unreadable(error) from None
         return page
 
@@ -102,7 +111,7 @@ class SqliteFile:
         status = self.path.stat()
         return status.st_mtime_ns, status.st_size, self._wal.exists()
 
-    def _unreadable(self, error: sqlite3.Error) -> SourceUnreadable:
+    def _unreadable(self, error: sqlite3.Error | UnicodeDecodeError) -> SourceUnreadable:
         return SourceUnreadable(
             f"{self.path} cannot be read: {error}. Nothing of it was changed. If the server that wrote it ended in a crash, "
             "start and stop that server once, and try again."

@@ -60,12 +60,14 @@ class Table:
         csv.field_size_limit(VALUE_BYTES_MAX)
         try:
             self._bytes = path.open("rb")
-            self._file = io.TextIOWrapper(self._bytes, encoding="utf-8-sig", errors="replace", newline="")
+            self._file = io.TextIOWrapper(self._bytes, encoding="utf-8-sig", errors="surrogateescape", newline="")
             self.size = path.stat().st_size
-            self._rows = csv.reader(self._file)
+            self._rows = csv.reader(self._file, strict=True)
             names = next(self._rows, [])
         except (OSError, csv.Error) as error:
             raise SourceUnreadable(f"{path} cannot be read: {error}") from None
+        if not _is_utf8(names):
+            raise SourceUnreadable(f"{path} is not UTF-8: save it as that, so that its texts stay what they are")
         self._columns = _columns(names, mapping or {name: name for name in names if _is_target(name)})
 
     def buckets(self) -> list[SourceBucket]:
@@ -99,6 +101,8 @@ class Table:
     def _take(self, row: list[str], texts: PayloadTexts, step: Step) -> None:
         columns, bucket_id = self._columns, self._described.id
         try:
+            if not _is_utf8(row):
+                raise BadRequest("A row that is not UTF-8")
             try:
                 if columns.bucket is not None:
                     bucket_id = row[columns.bucket] or bucket_id
@@ -113,6 +117,15 @@ class Table:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _is_utf8(row: list[str]) -> bool:
+    """Bytes that are not UTF-8 were read as half surrogate pairs."""
+    try:
+        "".join(row).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_target(name: str) -> bool:

@@ -174,6 +174,30 @@ async def test_a_websocket_may_follow(server: Server, bucket: str):
         assert (await socket.receive(timeout=20)).type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
 
 
+@pytest.mark.parametrize(
+    "follow", [{"since": -1}, {"since": "x"}, {"since": 1.5}, {"since": True}, {"bucket_prefix": 5}, [], None]
+)
+async def test_a_websocket_that_asks_to_follow_nothing_is_told_so(server: Server, follow: Any):
+    """It is no heartbeat without a bucket, and does not get everything from the beginning."""
+    async with (
+        ClientSession() as session,
+        session.ws_connect(f"{server.url}/api/0/stream", protocols=("awlog.v1",)) as socket,
+    ):
+        await socket.send_json({"follow": follow})
+        told = json.loads((await socket.receive(timeout=20)).data)
+        assert told["type"] == "BadRequest"
+        assert "bucket`" not in told["message"]
+        assert (await socket.receive(timeout=20)).type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "wait_s=nan", "wait_s=-1", "wait_s=x"])
+@pytest.mark.parametrize("accepted", ["*/*", "text/event-stream"])
+def test_what_is_no_limit_is_refused_in_every_form(server: Server, query: str, accepted: str):
+    """Of a stream of events as well, which ends at no limit."""
+    reply = server.request("GET", f"/api/0/changes?since=0&{query}", headers={"Accept": accepted})
+    assert (reply.status, reply.json()["type"]) == (400, "BadRequest")
+
+
 async def test_a_follower_may_leave_while_nothing_changes(server: Server, bucket: str):
     """Its close is answered at once, not with the next change."""
     since = head(Api(server))

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from awlog.sources.lines import Lines
+from awlog.sources.source import SourceBucket
 from tests.moving_in.stores import awlog, canonical, contents, imported, rows, settings
 from tests.server import Server
 
@@ -176,3 +178,36 @@ def test_a_server_that_is_not_there_is_named(data_dir: Path) -> None:
     assert done.returncode == 1
     assert "http://127.0.0.1:9 cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_texts_that_are_not_utf8_are_refused_and_not_changed(tmp_path: Path) -> None:
+    """In another encoding a text would come in as another text, and nobody would know."""
+    (tmp_path / "a.csv").write_bytes(b"timestamp,data.a\n2024-01-01T00:00:00Z,\xe4\n2024-01-01T00:00:01Z,a\n")
+    (tmp_path / "b.csv").write_bytes("timestamp\n2024-01-01T00:00:00Z\n".encode("utf-16"))
+    done = awlog("import", tmp_path / "a.csv", "--data-dir", tmp_path / "data")
+    assert done.returncode == 1
+    assert "1 refused: A row that is not UTF-8" in done.stdout
+    assert [data for _, _, data in contents(tmp_path / "data")["imported"]] == ['{"a":"a"}']
+    assert "b.csv is not UTF-8" in awlog("import", tmp_path / "b.csv", "--data-dir", tmp_path / "data").stderr
+
+
+def test_a_quotation_that_never_ends_does_not_swallow_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'timestamp,data.a\n2024-01-01T00:00:00Z,"a\n2024-01-01T00:00:01Z,b\n')
+    done = awlog("import", tmp_path / "a.csv", "--data-dir", tmp_path / "data")
+    assert done.returncode == 1
+    assert "a.csv, line 3: unexpected end of data" in done.stderr
+
+
+def test_the_first_line_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    line = b'{"timestamp":"2024-01-01T00:00:00Z"}\n'
+    (tmp_path / "a.ndjson").write_bytes(b"\xef\xbb\xbf" + line + line.replace(b"00Z", b"01Z"))
+    assert rows(imported(tmp_path / "a.ndjson", "--data-dir", tmp_path / "data"))["imported"][:2] == ["2", "2"]
+
+
+def test_what_is_left_of_a_line_that_is_too_long_is_no_line(tmp_path: Path) -> None:
+    """Else its end could be an event that nobody recorded."""
+    event = b'{"timestamp":"2024-01-01T00:00:00Z"}\n'
+    (tmp_path / "a.ndjson").write_bytes(b"x" * 100 + event + event)
+    source = Lines(tmp_path / "a.ndjson", SourceBucket("b", "t", "c", "h"), line_bytes_max=100)
+    found = [each for step in source.steps() for each in step.found.values()]
+    assert (sum(len(each.events) for each in found), sum(each.refused.total() for each in found)) == (1, 1)

@@ -112,7 +112,9 @@ def test_pages_of_long_rows_are_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no database", b"SQLite format 3\0" + b"\xff" * 4096], ids=["empty", "text", "noise"]
+    "content",
+    [b"", b"no database", b"SQLite format 3\0", b"SQLite format 3\0" + b"\xff" * 4096],
+    ids=["empty", "text", "short", "noise"],
 )
 def test_what_is_no_database_is_named(tmp_path: Path, content: bytes) -> None:
     """Nothing is made of it, and nothing of it is changed."""
