@@ -3,6 +3,7 @@
 // Beside the folder of these files, wherever that is.
 const BASE = new URL("../api/0/", import.meta.url).href;
 const KEY = "awlog-token";
+const NEEDS_TOKEN = { type: "Unauthorized", message: "This server asks for a token" };
 
 /** What the server said no to, or that it could not be reached (`status` 0). */
 export class ApiError extends Error {
@@ -17,6 +18,7 @@ export class ApiError extends Error {
 
 let askForToken = async () => null;
 let asking = null;
+let hasDeclined = false;
 
 /** `ask` shows a form and gives the token that was entered. */
 export function onTokenNeeded(ask) {
@@ -48,16 +50,18 @@ export function withQuery(address, values) {
   return given.length ? `${address}?${new URLSearchParams(given)}` : address;
 }
 
-/** The answer to a request, decoded. Raises ApiError; a 401 is asked about once, for all that wait. */
+/** The answer to a request, decoded. Raises ApiError; a 401 is asked about once, for all that wait, and not again by itself. */
 export async function request(method, address, { body, signal, raw } = {}) {
   for (;;) {
     const used = sessionStorage.getItem(KEY);
     const response = await send(method, address, body, signal);
     if (response.status === 401 && !(await isRefusedDelete(response))) {
       if (sessionStorage.getItem(KEY) === used) {
+        if (hasDeclined) throw new ApiError(401, NEEDS_TOKEN);
         asking ??= askForToken(used !== null).finally(() => (asking = null));
         const token = await asking;
-        if (token === null) throw new ApiError(401, { type: "Unauthorized", message: "This server asks for a token" });
+        hasDeclined = token === null;
+        if (hasDeclined) throw new ApiError(401, NEEDS_TOKEN);
         keepToken(token);
       }
       continue;

@@ -1,6 +1,6 @@
 // The frame around the views: which one is shown, the state of the connection, and the form that asks for a token.
 
-import { onTokenNeeded, takeTokenFromAddress } from "./api.js";
+import { keepToken, onTokenNeeded, takeTokenFromAddress } from "./api.js";
 import { h, replace, setText } from "./dom.js";
 import { span } from "./format.js";
 import { follow, live, run } from "./live.js";
@@ -15,6 +15,7 @@ const VIEWS = {
 
 const main = document.getElementById("main");
 const linkState = document.getElementById("link-state");
+const otherToken = document.getElementById("other-token");
 let leave = () => {};
 let shown = null;
 
@@ -44,6 +45,7 @@ async function show() {
 function showConnection() {
   const lost = live.lostAt !== null;
   linkState.dataset.state = lost ? "lost" : "live";
+  otherToken.hidden = live.refusal === null;
   setText(linkState, live.refusal !== null ? "No access" : lost ? `No answer for ${span((Date.now() - live.lostAt) / 1000)}; trying again` : "Live");
 }
 
@@ -66,6 +68,12 @@ function askForToken(again) {
   });
 }
 
+otherToken.addEventListener("click", async () => {
+  const token = await askForToken(false);
+  if (token === null) return;
+  keepToken(token);
+  location.reload();
+});
 takeTokenFromAddress();
 onTokenNeeded(askForToken);
 addEventListener("hashchange", show);

@@ -23,23 +23,27 @@ export function beginning(date, period, startHour = 0) {
   return start;
 }
 
-/** The same hour so many periods later; of another length where clocks are changed in between. */
-export function shifted(date, period, count) {
+/**
+ * So many periods later, of another length where clocks are changed in between. `hour`: at which days begin; the one of `date`
+ * is a later one where the clocks leave that hour out.
+ */
+export function shifted(date, period, count, hour = new Date(date).getHours()) {
   const at = new Date(date);
   if (period === "week") at.setDate(at.getDate() + 7 * count);
   else if (period === "year") at.setFullYear(at.getFullYear() + count);
   else if (period === "hour") at.setTime(at.getTime() + count * 3_600_000);
   else at[`set${part[period]}`](at[`get${part[period]}`]() + count);
+  if (period !== "hour") at.setHours(hour);
   return at;
 }
 
 /** The parts that a heat map of a period shows: hours of a day, else days. */
-export function cells(start, period) {
+export function cells(start, period, startHour) {
   const step = period === "day" ? "hour" : "day";
-  const end = shifted(start, period, 1);
+  const end = shifted(start, period, 1, startHour);
   const found = [];
   for (let at = start; at < end; ) {
-    const next = shifted(at, step, 1);
+    const next = shifted(at, step, 1, startHour);
     found.push([at, next < end ? next : end]);
     at = next;
   }

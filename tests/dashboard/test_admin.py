@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import ActionChains, Keys
 
 from tests.dashboard.browser import Browser
 from tests.dashboard.conftest import NOON, insert, make_bucket, send
@@ -60,6 +61,30 @@ def test_the_first_token_is_an_admins_and_this_page_goes_on_with_it(browser: Bro
     browser.until(lambda: "desk" in browser.texts(".panel td .stored"))
     assert secret not in browser.driver.current_url
     browser.button("Revoke desk")
+
+
+def test_who_declines_to_give_a_token_is_not_asked_again(browser: Browser, alone: Server) -> None:
+    """The page says what it lacks, and has a button for whoever has found one."""
+    made = alone.request("POST", "/api/0/tokens", {"name": "me", "scopes": ["admin"]}).json()
+    browser.driver.get("about:blank")
+    browser.driver.get(f"{alone.url}/#/now")
+    browser.find("dialog #token")
+    ActionChains(browser.driver).send_keys(Keys.ESCAPE).perform()
+    browser.until(lambda: browser.text("h1") == "Not for this token")
+    before = refused(alone, made["secret"])
+    browser.until(lambda: refused(alone, made["secret"]) > before + 1, "that it tries again")
+    assert browser.all("dialog") == []
+    browser.button("Give a token").click()
+    browser.find("dialog #token").send_keys(made["secret"] + Keys.ENTER)
+    browser.until(lambda: browser.text("#link-state") == "Live")
+    assert not browser.find("#other-token").is_displayed()
+    browser.complaints()
+
+
+def refused(server: Server, secret: str) -> int:
+    """Requests without a token until now."""
+    status = server.request("GET", "/api/0/status", headers={"Authorization": f"Bearer {secret}"}).json()
+    return int(status["refused"]["Unauthorized"])
 
 
 def test_a_token_sees_what_it_may(browser: Browser, alone: Server) -> None:

@@ -72,6 +72,19 @@ def looked_at(browser: Browser) -> None:
     assert browser.fits()
 
 
+def test_it_can_be_zoomed_to_four_times_its_size(browser: Browser) -> None:
+    """A screen of 1,280 pixels is one of 320 then: nothing is wider, and every view can still be reached."""
+    browser.screen(width=320, height=640)
+    for address, sign in VIEWS.values():
+        browser.open(address)
+        browser.find(sign)
+        assert browser.fits(), address
+        ends = browser.run(
+            "return [...document.querySelectorAll('.views a')].map((a) => a.getBoundingClientRect().right)"
+        )
+        assert max(ends) <= 320
+
+
 @pytest.mark.parametrize("path", ["/", "/awlog", "/awlog/"])
 def test_it_works_wherever_it_is(browser: Browser, path: str) -> None:
     browser.driver.get(browser.origin + path)

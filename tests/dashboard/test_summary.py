@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.dashboard.browser import Browser
-from tests.dashboard.conftest import NOON, iso, send
+from tests.dashboard.conftest import NOON, insert, iso, make_bucket, send
 from tests.server import Server
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
@@ -42,8 +42,6 @@ def shown(browser: Browser) -> dict[str, str]:
 
 
 def asked(server: Server, lines: list[str], start: datetime, days: int) -> Any:
-    from datetime import timedelta
-
     period = f"{iso(start)}/{iso(start + timedelta(days=days))}"
     return send(server, "POST", "query", {"query": lines, "timeperiods": [period]})[0]
 
@@ -95,6 +93,26 @@ def test_days_are_those_of_the_browsers_time_zone_and_begin_when_told(browser: B
     finally:
         browser.command("Emulation.setTimezoneOverride", timezoneId="UTC")
         send(server, "DELETE", "settings/startOfDay")
+
+
+def test_days_begin_at_their_hour_also_after_one_that_left_it_out(browser: Browser, server: Server) -> None:
+    """Berlin had no two o'clock on 30 March 2025: that day began at three and had 23 hours, the next began at two again."""
+    bucket = make_bucket(server, "clocks", "currentwindow", "elsewhere")
+    change = datetime(2025, 3, 30, 1, tzinfo=UTC)
+    insert(server, bucket, [(change + timedelta(hours=at), 1800.0, {"app": "a"}) for at in range(-24, 47)])
+    send(server, "POST", "settings/startOfDay", "02:00")
+    browser.command("Emulation.setTimezoneOverride", timezoneId="Europe/Berlin")
+    try:
+        show(browser, bucket=bucket, period="day", date=iso(change + timedelta(hours=10)))
+        assert len(browser.all(".heat td[data-level]")) == 23
+        assert browser.text(".total strong") == "11:30:00"
+        show(browser, bucket=bucket, period="month", date=iso(change))
+        amounts = [each for each in browser.texts(".heat td .amount") if each]
+        assert amounts == ["12:00", "11:30", "12:00"]
+    finally:
+        browser.command("Emulation.setTimezoneOverride", timezoneId="UTC")
+        send(server, "DELETE", "settings/startOfDay")
+        send(server, "DELETE", f"buckets/{bucket}?force=1")
 
 
 def test_any_bucket_can_be_summed_up(browser: Browser) -> None:

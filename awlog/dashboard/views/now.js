@@ -34,6 +34,7 @@ export function open(place) {
 
   function show() {
     if (live.status === null) {
+      if (live.lostAt === null) return; // the first answer is on its way, or waits for a token
       setText(headline, live.refusal === null ? "Not reachable" : "Not for this token");
       setText(sentence, live.refusal ?? "The server does not answer. This page tries again by itself.");
       return;

@@ -117,7 +117,7 @@ class Summary {
     if (this.result === undefined) return;
     const turn = (this.turn = Symbol(this.period));
     this.start = beginning(this.date, this.period, this.startHour);
-    this.end = shifted(this.start, this.period, 1);
+    this.end = shifted(this.start, this.period, 1, this.startHour);
     replace(this.title, this.told());
     for (const button of this.periods.children) button.setAttribute("aria-pressed", String(button.dataset.period === this.period));
     this.place.dataset.settled = "";
@@ -129,7 +129,7 @@ class Summary {
       const afk = this.afkBucket();
       this.presentLabel.hidden = afk === null;
       const asked = { bucket: this.bucket.id, key: this.key, rules: this.rules, afkBucket: afk !== null && this.present.checked ? afk.id : null, limit: LIMIT };
-      const parts = cells(this.start, this.period);
+      const parts = cells(this.start, this.period, this.startHour);
       const [[answer], sums] = await Promise.all([
         post("query", { query: totals(asked), timeperiods: [asPeriod([this.start, this.end])] }, this.signal),
         post("query", { query: sum(asked), timeperiods: parts.map(asPeriod) }, this.signal),
