@@ -478,8 +478,9 @@ def _quiet(axes: Axes) -> None:
 
 
 def _circumstances(result: Document) -> str:
-    machine, settings = result["machine"], result["settings"]
+    machine, slice_s = result["machine"], result["settings"]["slice_s"]
+    length = "" if slice_s is None else f" of {slice_s:g} s"
     return (
-        f"slices of {settings['slice_s']:g} s in alternation; server and load client share {machine['cores']} cores"
+        f"slices{length} in alternation; server and load client share {machine['cores']} cores"
         f" ({machine['processor']}, {machine['file_system']})"
     )

@@ -79,6 +79,8 @@ def _merged(found: list[Document]) -> Document:
     merged = dict(first)
     merged["groups"] = {name: group for each in found for name, group in each["groups"].items()}
     merged["servers"] = list({server["name"]: server for each in found for server in each["servers"]}.values())
+    lengths = {each["settings"]["slice_s"] for each in found}
+    merged["settings"] = {**first["settings"], "slice_s": lengths.pop() if len(lengths) == 1 else None}
     for each in found:
         for name in _TITLES:
             key = name.replace(" ", "_")
