@@ -21,6 +21,7 @@ from awlog.model.errors import AwlogError, BadRequest, Unavailable
 from awlog.model.event import Change
 from awlog.model.feed import FROM_THE_BEGINNING, FeedEntry, FeedFilter, FeedRequest
 from awlog.storage.live_view import LiveView, ViewAtOnce
+from awlog.storage.restored import Restored
 
 # The hub takes a batch in one turn of its loop: some 4 ms. Fewer requests would not be much faster.
 BATCH_ITEMS: Final = 500
@@ -156,8 +157,10 @@ def push_all(view: LiveView, hub: Hub, device_id: str, told: Told = lambda _push
     `told` how far each bucket is, at first and after each batch. Raises Unavailable, HubRefused to the hello, DataDamaged.
     """
     connection = HubConnection(hub, device_id)
+    restored = Restored(view.data_dir)
     try:
-        return [_push_bucket(view, connection, each, told) for each in _work(view, connection, hub.bucket_prefixes)]
+        work = _work(view, connection, hub, restored)
+        return [_push_bucket(view, connection, each, _noting(told, restored, hub, each)) for each in work]
     finally:
         connection.close()
 
@@ -167,7 +170,7 @@ def look(view: LiveView, hub: Hub, device_id: str) -> list[BucketPushed]:
     connection = HubConnection(hub, device_id)
     try:
         found = []
-        for work in _work(view, connection, hub.bucket_prefixes):
+        for work in _work(view, connection, hub, Restored(view.data_dir)):
             with view.now() as store:
                 found.append(_looked_at(store, work.bucket_id, work.after, work.head, error=work.refusal))
         return found
@@ -210,23 +213,42 @@ class _Work(Struct):
     refusal: str | None
 
 
-def _work(view: LiveView, connection: HubConnection, prefixes: tuple[str, ...]) -> list[_Work]:
+def _name(hub: Hub, bucket_id: str) -> str:
+    """Of a bucket at a hub, among those who know of a restore."""
+    return f"{hub.url} {bucket_id}"
+
+
+def _noting(told: Told, restored: Restored, hub: Hub, work: _Work) -> Told:
+    """The hub's position is one of this store as soon as it has taken a batch of it."""
+
+    def note(pushed: BucketPushed) -> None:
+        if pushed.sent:
+            restored.knows(_name(hub, work.bucket_id))
+        told(pushed)
+
+    return note
+
+
+def _work(view: LiveView, connection: HubConnection, hub: Hub, restored: Restored) -> list[_Work]:
+    prefixes = hub.bucket_prefixes
     with view.now() as store:
         head = head_change(store)
         own = [meta.id for meta in store.buckets() if _is_pushed(meta, prefixes)]
-    hub = connection.hello(head, own)
+    there = connection.hello(head, own)
     work = []
     with view.now() as store:
-        for bucket_id in sorted({*own, *(each for each in hub.cursors if each.startswith(prefixes))}):
-            epoch, after = hub.cursors.get(bucket_id, (0, 0))
-            begins_anew = not epoch or not _can_go_on(store, after, head)
+        for bucket_id in sorted({*own, *(each for each in there.cursors if each.startswith(prefixes))}):
+            epoch, after = there.cursors.get(bucket_id, (0, 0))
+            begins_anew = (
+                not epoch or not _can_go_on(store, after, head) or restored.must_begin_anew(_name(hub, bucket_id))
+            )
             work.append(
                 _Work(
                     bucket_id,
                     epoch + 1 if begins_anew else epoch,
                     Change(0 if begins_anew else after),
                     head,
-                    NOT_ALLOWED if bucket_id in hub.refused else None,
+                    NOT_ALLOWED if bucket_id in there.refused else None,
                 )
             )
     return work

@@ -21,6 +21,7 @@ from awlog.storage.copying import aside, copy_rows, give_identity, no_progress, 
 from awlog.storage.environment import DATA_FILE, MAP_BYTES, TABLES_MAX, Environment, existing, prepare_directory
 from awlog.storage.identity import IDENTITY_FILE, Identity, new_device_id, write_identity
 from awlog.storage.lock import DirectoryLock
+from awlog.storage.restored import note_restored
 from awlog.storage.room import told_as_ours
 
 
@@ -98,6 +99,7 @@ def restore(file: Path, data_dir: Path, *, new_device: bool, progress: Progress 
             identity = Identity(identity.format_version, new_device_id())
             changes[layout.DEVICE_KEY] = layout.with_checksum(layout.DEVICE_KEY, identity.device_id.encode())
         _change_meta(made, changes)
+        note_restored(data_dir)
         put_in_place(made / DATA_FILE, data_dir / DATA_FILE)
         write_identity(data_dir, identity)  # after a crash before it, the next start writes it
         return Copied(

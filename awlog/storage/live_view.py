@@ -46,6 +46,7 @@ class LiveView:
     ) -> None:
         """`take`: what is done to decoded columns before they are kept; their payloads are then kept elsewhere."""
         self._environment = environment
+        self.data_dir = environment.data_dir
         self.take = take or (lambda columns: columns)
         self._cache = SegmentCache(cache_bytes, owns_payloads=take is None)
         self._known: dict[BucketNumber, _Known] = {}

@@ -162,6 +162,29 @@ def test_the_privacy_filters_of_a_hub_are_applied_to_what_devices_push(tmp_path:
             assert len(laptop.request("GET", "/api/0/buckets/windows/events").json()) == 3
 
 
+def test_a_restored_device_pushes_anew_however_much_it_recorded_since(tmp_path: Path) -> None:
+    """Change numbers that were lost are given out again: the hub's position is in a history that is no more."""
+    with Server(tmp_path / "hub") as hub:
+        lost = Server(tmp_path / "lost")
+        with lost:
+            lost.request("POST", "/api/0/buckets/notes", FIELDS)
+            lost.request("POST", "/api/0/buckets/notes/events", {**DAY, "data": {"n": 0}})
+            assert awlog("backup", str(tmp_path / "one.mdb"), "--data-dir", str(lost.data_dir)).returncode == 0
+            lost.request("POST", "/api/0/buckets/notes/events", [{**DAY, "data": {"n": n}} for n in range(5)])
+            assert awlog("push", "--to", hub.url, "--data-dir", str(lost.data_dir)).returncode == 0
+        laptop = Server(tmp_path / "device")
+        assert awlog("restore", str(tmp_path / "one.mdb"), "--data-dir", str(laptop.data_dir)).returncode == 0
+        with laptop:
+            laptop.request("POST", "/api/0/buckets/notes/events", [{**DAY, "data": {"n": n}} for n in range(10, 20)])
+            words = ("push", "--to", hub.url, "--data-dir", str(laptop.data_dir))
+            assert awlog(*words).returncode == 0
+            own = content(laptop)["notes"][1]
+            assert len(own) == 11
+            assert own.items() <= content(hub)["notes"][1].items()
+            again = awlog(*words).stdout.splitlines()[1].split()
+            assert (again[2], again[3]) == ("0", "complete")
+
+
 def test_a_device_that_forgot_what_was_deleted_pushes_anew(tmp_path: Path) -> None:
     """As after `awlog repair`: the hub's position is older than what is remembered. It must not be behind for ever."""
     with Server(tmp_path / "hub") as hub:
