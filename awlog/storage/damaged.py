@@ -90,8 +90,9 @@ class DamagedEnvironment(Environment):
         if required is not None:
             writes.tokens_required = layout.decode_tokens_required(required)
         elif salvage.is_damaged(layout.META):
-            # Where nobody can say whether tokens are required, they are: else a damaged page would open the door.
-            writes.tokens_required = bool(writes.tokens) or salvage.is_damaged(layout.TOKENS)
+            # Where nobody can say whether tokens are required, they are: else a damaged page would open the door. That there
+            # are no tokens says nothing: the last one may have been revoked.
+            writes.tokens_required = True
         return Recovered(writes, salvage.txn_id(), clean=False, damage=damage)
 
 

@@ -315,8 +315,7 @@ class _Repair:
         meta[layout.NEXT_BUCKET_KEY] = layout.with_checksum(layout.NEXT_BUCKET_KEY, str(next_number).encode())
         meta[layout.FORMAT_KEY] = str(layout.FORMAT_VERSION).encode()
         meta[layout.CLEAN_KEY] = b"1"
-        doubtful = salvage.rows[layout.TOKENS] or salvage.is_damaged(layout.TOKENS)
-        if salvage.is_damaged(layout.META) and layout.TOKENS_REQUIRED_KEY not in meta and doubtful:
+        if salvage.is_damaged(layout.META) and layout.TOKENS_REQUIRED_KEY not in meta:
             # Nobody can say whether they were; a store that asked for them must not be open to all.
             meta[layout.TOKENS_REQUIRED_KEY] = layout.encode_tokens_required(required=True)
             self.report.lost.append(Loss("whether tokens are required: they are from now on"))

@@ -189,3 +189,33 @@ async def test_a_length_that_reaches_beyond_the_file_is_seen_before_lmdb_dies_of
                 snapshot.segment(BucketNumber(MAIN), entry)
         (loss,) = [loss for loss in repair(store.data_dir, tmp_path / f"new{number}").lost if loss.what == "a segment"]
         assert loss.first_seq == seq
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_where_it_cannot_be_told_whether_tokens_are_required_they_are(store: Store, tmp_path: Path, said: bool):
+    """Also when no token is left: the last one may have been revoked, and the table that says so is whole. So it is after
+    a repair, which tells it.
+    """
+    with tables(store.data_dir) as rows:
+        for key in rows.keys(layout.TOKENS):
+            rows.delete(layout.TOKENS, key)
+        stored = layout.encode_tokens_required(required=said)
+        rows.put(layout.META, layout.TOKENS_REQUIRED_KEY, flipped(stored, -1))
+    environment = DamagedEnvironment(store.data_dir)
+    assert not environment.recovered.writes.tokens
+    assert environment.recovered.writes.tokens_required
+    environment.close()
+    report = repair(store.data_dir, tmp_path / "new")
+    assert "whether tokens are required" in " ".join(loss.what for loss in report.lost)
+    with tables(tmp_path / "new") as rows:
+        assert layout.decode_tokens_required(rows.get(layout.META, layout.TOKENS_REQUIRED_KEY))
+
+
+def test_a_whole_table_that_does_not_say_so_requires_no_tokens(store: Store):
+    """Else every damaged segment would shut out those who never used any."""
+    with tables(store.data_dir) as rows:
+        _flip(rows)
+        rows.delete(layout.META, layout.TOKENS_REQUIRED_KEY)
+    environment = DamagedEnvironment(store.data_dir)
+    assert not environment.recovered.writes.tokens_required
+    environment.close()
