@@ -11,7 +11,9 @@ import hmac
 import http.client
 import socket
 import ssl
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from threading import Timer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,7 +21,9 @@ from msgspec import Struct
 
 from awlog.model.errors import BadRequest
 
+# For a step. A receiver that sends a byte now and then keeps to it for ever: so there is one for all steps too.
 _TIMEOUT_S: Final = 10.0
+_DEADLINE_S: Final = 20.0
 _ANSWER_BYTES_MAX: Final = 64 << 10
 SIGNATURE_HEADER: Final = "Awlog-Signature"
 # All that is given out for the world; every other block is special, old or new.
@@ -64,14 +68,14 @@ def signature(secret: str, body: bytes, timestamp_s: int) -> str:
     return f"t={timestamp_s},v1={digest}"
 
 
-def deliver(hook: Webhook, body: bytes, *, delivery_id: str, timestamp_s: int) -> int:
-    """The status of the answer, a 2xx. Blocking, at most some ten seconds a step. Raises NotDelivered."""
+def deliver(hook: Webhook, body: bytes, *, delivery_id: str, timestamp_s: int, deadline_s: float = _DEADLINE_S) -> int:
+    """The status of the answer, a 2xx. Blocking, `deadline_s` at most once it is connected. Raises NotDelivered."""
     parts = urlsplit(hook.url)
     assert parts.hostname is not None, "checked at the start"
     is_tls = parts.scheme == "https"
     port = parts.port or (443 if is_tls else 80)
     address = _address(parts.hostname, port, allows_private=hook.allows_private)
-    connection = _PinnedConnection(parts.hostname, port, address, is_tls=is_tls)
+    connection = _PinnedConnection(parts.hostname, port, address, is_tls=is_tls, deadline_s=deadline_s)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {
         "Content-Type": "application/json",
@@ -84,12 +88,18 @@ def deliver(hook: Webhook, body: bytes, *, delivery_id: str, timestamp_s: int) -
         response = connection.getresponse()
         response.read(_ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException) as error:
-        raise NotDelivered(type(error).__name__) from error
+        raise NotDelivered(_too_slow(deadline_s) if connection.was_too_slow else type(error).__name__) from error
     finally:
-        connection.close()
+        connection.end()
+    if connection.was_too_slow:  # what was cut off may look like an answer
+        raise NotDelivered(_too_slow(deadline_s))
     if not 200 <= response.status < 300:
         raise NotDelivered(f"answered {response.status}")
     return response.status
+
+
+def _too_slow(deadline_s: float) -> str:
+    return f"the answer was not complete within {deadline_s:g} s"
 
 
 def may_reach(address: str) -> bool:
@@ -118,11 +128,16 @@ def _address(host: str, port: int, *, allows_private: bool) -> str:
 
 
 class _PinnedConnection(http.client.HTTPConnection):
-    """To one address, whatever the name says by now."""
+    """To one address, whatever the name says by now; cut off at the deadline, which begins once it is connected."""
 
-    def __init__(self, host: str, port: int, address: str, *, is_tls: bool) -> None:
+    def __init__(self, host: str, port: int, address: str, *, is_tls: bool, deadline_s: float) -> None:
         super().__init__(host, port, timeout=_TIMEOUT_S)
         self._address = address
+        self._timer = Timer(deadline_s, self._cut_off)
+        self._timer.daemon = True
+        # `sock` is let go of when the headers were read, the answer's body comes by it still.
+        self._cuttable: socket.socket | None = None
+        self.was_too_slow = False
         self._is_tls = is_tls
         if is_tls:
             self.default_port = http.client.HTTPS_PORT
@@ -130,4 +145,21 @@ class _PinnedConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock: Any = socket.create_connection((self._address, self.port), _TIMEOUT_S)
         if self._is_tls:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            self.sock = ssl.create_default_context().wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+        self._cuttable = self.sock
+        self._timer.start()
+        if self._is_tls:
+            self.sock.do_handshake()
+
+    def end(self) -> None:
+        self._timer.cancel()
+        self.close()
+
+    def _cut_off(self) -> None:
+        """Wakes whoever waits for the socket, in another thread. Not TLS's own way, which would wait for the receiver."""
+        assert self._cuttable is not None, "it is connected"
+        self.was_too_slow = True
+        with suppress(OSError):  # it has just ended
+            socket.socket.shutdown(self._cuttable, socket.SHUT_RDWR)

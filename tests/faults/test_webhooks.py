@@ -191,3 +191,44 @@ def test_what_is_no_url_of_a_webhook_is_refused(url: str):
 
 def test_the_signature_is_what_the_documentation_says():
     assert signature("key", b"body", 7) == "t=7,v1=" + hmac.new(b"key", b"7.body", hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "begins", [b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\nX-Drip: ", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"]
+)
+def test_a_receiver_that_drips_its_answer_is_cut_off_at_the_deadline(begins: bytes):
+    """A byte now and then keeps every step within its own time, so that all others would wait for this one."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        dripping = threading.Thread(target=_drip, args=(listening, begins), daemon=True)
+        dripping.start()
+        hook = Webhook(f"http://127.0.0.1:{listening.getsockname()[1]}/", SECRET, allows_private=True)
+        with pytest.raises(NotDelivered, match=r"not complete within 0\.3 s"):
+            deliver(hook, b"{}", delivery_id="1", timestamp_s=0, deadline_s=0.3)
+        dripping.join(10)
+        assert not dripping.is_alive(), "it was hung up on"
+
+
+def test_a_receiver_that_drips_its_handshake_is_cut_off_at_the_deadline():
+    """Before there is TLS there is a socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        record_of_8k = b"\x16\x03\x03\x20\x00"
+        dripping = threading.Thread(target=_drip, args=(listening, record_of_8k), daemon=True)
+        dripping.start()
+        hook = Webhook(f"https://127.0.0.1:{listening.getsockname()[1]}/", SECRET, allows_private=True)
+        with pytest.raises(NotDelivered, match=r"not complete within 0\.3 s"):
+            deliver(hook, b"{}", delivery_id="1", timestamp_s=0, deadline_s=0.3)
+        dripping.join(10)
+        assert not dripping.is_alive(), "it was hung up on"
+
+
+def _drip(listening: socket.socket, begins: bytes) -> None:
+    """Takes one connection, and ends when that is closed."""
+    connection, _ = listening.accept()
+    with connection:
+        try:
+            connection.sendall(begins)
+            while True:
+                connection.sendall(b" ")
+                time.sleep(0.05)
+        except OSError:
+            return
