@@ -25,7 +25,7 @@ _MINUTE_US: Final = 60_000_000
 
 class FilterBody(Struct):
     """Events whose data hold a value at `field`, a path with dots: equal to `equals`, or a text in which `pattern` is
-    found.
+    found. What it finds tells what is recorded: a token needs the scope `read` in the bucket too.
     """
 
     field: str
@@ -82,6 +82,8 @@ async def delete_events(call: Call) -> web.StreamResponse:
     """Erases a range of time in a bucket, or what a filter finds in it; `dry_run` only counts."""
     bucket_id = call.params["bucket_id"]
     body = wire.decode(_DELETE, await call.json_body())
+    if body.filter is not None:
+        call.access.require(Scope.READ, bucket_id)
     if body.start is None and body.end is None and body.filter is None:
         raise BadRequest("Name a `start`, an `end` or a `filter`; DELETE on the bucket deletes all of it")
     edit = Erase(

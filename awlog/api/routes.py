@@ -52,7 +52,11 @@ class Endpoint(NamedTuple):
 
     def check(self, access: Access, bucket_id: str | None) -> None:
         """Raises Forbidden. The one place that decides what whoever was admitted may do."""
-        if self.scope is not None and not (self.by_bucket and access.may_somewhere(self.scope)):
+        if self.scope is None:
+            return
+        if self.by_bucket:
+            access.require_somewhere(self.scope)
+        else:
             access.require(self.scope, bucket_id)
 
 

@@ -110,6 +110,11 @@ class Access(Struct, frozen=True):
             where = "on the whole server" if bucket_id is None else "in this bucket"
             raise Forbidden(f"This needs the scope `{scope}` {where}")
 
+    def require_somewhere(self, scope: Scope) -> None:
+        """Raises Forbidden unless `may_somewhere`."""
+        if not self.may_somewhere(scope):
+            raise Forbidden(f"This needs the scope `{scope}`, for some buckets at least")
+
 
 FULL_ACCESS: Final = Access("everybody", (Grant(Scope.ADMIN),))
 # Who opens the socket in the data directory owns the data, whatever is required of others.

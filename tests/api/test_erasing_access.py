@@ -10,6 +10,7 @@ import pytest
 from tests.server import Reply, Server
 
 RULE = {"enabled": True, "pattern": "bank", "action": "drop", "field": "title"}
+FILTER = {"field": "title", "pattern": "^my b"}
 SCOPES = ["admin", "read:web*", "write:web*", "append:web*"]
 # What each of the scopes above may do: everything, then what is limited to the buckets of the web.
 CASES: list[tuple[str, str, Any, tuple[bool, bool, bool, bool]]] = [
@@ -48,6 +49,10 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             assert made.status == 200, made.body
             secrets[scope] = made.json()["secret"]
 
+        sent = {"scopes": ["read:web*", "write:web*"]}
+        made = server.request("POST", "/api/0/tokens", sent, headers={"Authorization": f"Bearer {secrets['admin']}"})
+        secrets["read+write"] = made.json()["secret"]
+
         def ask(scope: str, method: str, path: str, body: Any) -> Reply:
             return server.request(method, f"/api/0/{path}", body, headers={"Authorization": f"Bearer {secrets[scope]}"})
 
@@ -63,6 +68,24 @@ def test_only_who_may_edit_erases(
         answer = asked(scope, method, path, body)
         assert (answer.status != 403) is allowed, f"{scope}: {answer.status} {answer.body[:200]!r}"
         assert answer.status < 500
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_a_filter_finds_is_told_only_to_who_may_read(asked: Any, dry_run: bool) -> None:
+    """A count is an answer to a question about the data. A range of time is none, and needs `write` alone."""
+    body = {"filter": FILTER, "end": "2020-01-01T00:00:00Z", "dry_run": dry_run}
+    refused = asked("write:web*", "POST", "buckets/web-1/delete", body)
+    assert (refused.status, refused.json()["type"]) == (403, "Forbidden")
+    assert "`read` in this bucket" in refused.json()["message"]
+    assert asked("read:web*", "POST", "buckets/web-1/delete", body).status == 403
+    assert asked("read+write", "POST", "buckets/web-1/delete", body).status == 200
+    assert asked("read+write", "POST", "buckets/notes/delete", body).status == 403
+
+
+def test_a_refusal_does_not_ask_for_more_than_is_needed(asked: Any) -> None:
+    """A scope that is limited to some buckets is enough to ask for those."""
+    assert "whole server" not in asked("append:web*", "GET", "changes", None).json()["message"]
+    assert "whole server" in asked("append:web*", "GET", "settings", None).json()["message"]
 
 
 def test_a_preview_shows_buckets_that_may_be_read_and_data_to_admins_only(asked: Any) -> None:
