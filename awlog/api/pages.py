@@ -36,15 +36,30 @@ _CONTENT_TYPES: Final = {
     ".woff2": "font/woff2",
 }
 # ActivityWatch's web UI leaves a service worker at its origin that goes on showing the old pages; this one removes it.
-# It takes over the pages that the old one shows, also one that was opened while it was on its way: only those can be led on.
+# It takes over the pages that the old one shows: only those can be led on. One that is being opened at that moment is taken
+# over, but not listed before it is there, so it is looked for a while longer. The old page may register the worker again in
+# between, which takes the removal back: it is repeated. So is the wish not to wait for the old worker: on a busy machine
+# Chromium was seen to leave this one waiting.
 _SERVICE_WORKER: Final = """\
-self.addEventListener('install', () => self.skipWaiting());
+const led = new Set();
+async function leadOn(turns) {
+  await self.registration.unregister();
+  for (const page of await self.clients.matchAll({type: 'window'})) {
+    if (led.has(page.id)) continue;
+    led.add(page.id);
+    page.navigate(page.url).catch(() => led.delete(page.id));
+  }
+  if (turns > 0) setTimeout(leadOn, 250, turns - 1);
+}
+function pressOn(turns) {
+  self.skipWaiting();
+  if (turns > 0 && self.serviceWorker?.state !== 'activated') setTimeout(pressOn, 250, turns - 1);
+}
+self.addEventListener('install', () => pressOn(80));
 self.addEventListener('activate', (event) => event.waitUntil((async () => {
   for (const name of await caches.keys()) await caches.delete(name);
   await self.clients.claim();
-  const pages = await self.clients.matchAll({type: 'window'});
-  await self.registration.unregister();
-  for (const page of pages) page.navigate(page.url).catch(() => {});
+  await leadOn(40);
 })()));
 """
 
