@@ -8,6 +8,7 @@ import click
 
 from awlog.cli.apart import apart, progress_bar
 from awlog.cli.options import data_dir_options, default_data_dir
+from awlog.engine.clock import system_clock
 from awlog.model.times import format_timestamp
 from awlog.storage.backup import Copied
 from awlog.storage.backup import restore as restore_backup
@@ -32,7 +33,9 @@ def restore(*, testing: bool, config: Path, data_dir: Path | None, file: Path, n
     where = data_dir or default_data_dir(testing=testing)
     with progress_bar("segments") as progress:
         done = apart(
-            lambda: restore_backup(file, where.absolute(), new_device=new_device, progress=progress),
+            lambda: restore_backup(
+                file, where.absolute(), new_device=new_device, restored_us=system_clock(), progress=progress
+            ),
             Copied,
             making=where.absolute() / DATA_FILE,
             otherwise=f"Nothing was restored from {file}, and no store was made in {where}. Try an older backup.",

@@ -159,7 +159,7 @@ class Engine:
     ) -> None:
         """Recovers the state. Call it on the running loop. Raises DataDamaged. O(records that are not sealed)."""
         self.clock = clock
-        # A store that was restored gives its change numbers once more: fingerprints of an earlier start say nothing.
+        # A file that was put back by hand gives its change numbers once more: fingerprints of an earlier start say nothing.
         self._start = secrets.token_bytes(4)
         self._environment = environment
         self._open_writer = open_writer

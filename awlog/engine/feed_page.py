@@ -42,11 +42,10 @@ class _Found(Struct):
 def read_page(view: ViewAtOnce, request: FeedRequest) -> Iterator[FeedEntry | PageEnd]:
     """The entries in their order, then the end. About 3 µs an entry and 0.7 ms a segment.
 
-    Raises ChangesGone if tombstones after `request.after` were dropped, DataDamaged.
+    Raises ChangesGone if tombstones after `request.after` were dropped or the store was restored since, DataDamaged.
     """
     snapshot = view.snapshot
-    oldest = snapshot.oldest_change()
-    if request.after != FROM_THE_BEGINNING and request.after < oldest:
+    if request.after != FROM_THE_BEGINNING and request.after < snapshot.followed_from():
         raise ChangesGone(request.after)
     single = list(_singles(view, snapshot, request))
     chosen = [meta for meta in view.buckets() if request.shown.shows(meta.id)]
@@ -82,7 +81,7 @@ def read_page(view: ViewAtOnce, request: FeedRequest) -> Iterator[FeedEntry | Pa
 def head_change(view: ViewAtOnce) -> Change:
     """The newest change in a snapshot. O(records that are not sealed)."""
     snapshot = view.snapshot
-    numbers = [snapshot.oldest_change(), *(meta.change for meta in view.buckets())]
+    numbers = [snapshot.followed_from(), *(meta.change for meta in view.buckets())]
     numbers += [row.change for _, row in snapshot.setting_rows()]
     last = snapshot.last_tombstone()
     if last is not None:

@@ -255,10 +255,10 @@ def _work(view: LiveView, connection: HubConnection, hub: Hub, restored: Restore
 
 
 def _can_go_on(store: ViewAtOnce, after: int, head: Change) -> bool:
-    """Not if the hub knows more than was ever recorded here, because this store was restored from a backup, and not if
-    deletions that it does not know are forgotten here, as they are after a repair.
+    """Not if the hub's position is of a history that is no more, because this store was restored from a backup, and not
+    if deletions that it does not know are forgotten here, as they are after a repair.
     """
-    return not after or store.snapshot.oldest_change() <= after <= head
+    return not after or store.snapshot.followed_from() <= after <= head
 
 
 def _is_pushed(meta: BucketMeta, prefixes: tuple[str, ...]) -> bool:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from awlog.model.errors import CannotStart, DataDamaged, Refused
+from awlog.model.event import Change
 from awlog.model.times import Micros
 from awlog.storage import layout
 from awlog.storage.check import Progress
@@ -21,6 +22,7 @@ from awlog.storage.copying import aside, copy_rows, give_identity, no_progress, 
 from awlog.storage.environment import DATA_FILE, MAP_BYTES, TABLES_MAX, Environment, existing, prepare_directory
 from awlog.storage.identity import IDENTITY_FILE, Identity, new_device_id, write_identity
 from awlog.storage.lock import DirectoryLock
+from awlog.storage.recovery import recover
 from awlog.storage.restored import note_restored
 from awlog.storage.room import told_as_ours
 
@@ -75,8 +77,14 @@ def back_up(data_dir: Path, file: Path, *, made_us: Micros, progress: Progress =
         )
 
 
-def restore(file: Path, data_dir: Path, *, new_device: bool, progress: Progress = no_progress) -> Copied:
+def restore(
+    file: Path, data_dir: Path, *, new_device: bool, restored_us: Micros, progress: Progress = no_progress
+) -> Copied:
     """Makes a store of a backup, in a directory that holds none. It keeps the device's id unless `new_device`.
+
+    Its changes are counted on from `restored_us`, the time in µs: what was recorded after the backup had the numbers below
+    that, and a follower or a hub that knows those would not be told of others under the same numbers. A store makes
+    less than a change a microsecond, so no number is given twice.
 
     Raises WouldOverwrite, CannotStart, FormatTooNew, DataDamaged, InsufficientStorage, Unavailable; then there is no store
     as there was none before.
@@ -95,6 +103,8 @@ def restore(file: Path, data_dir: Path, *, new_device: bool, progress: Progress 
         if note is not None and note.digest != report.digest:
             raise DataDamaged(f"{file}: what it holds is not what was backed up, and it")
         changes: dict[bytes, bytes | None] = {layout.BACKUP_KEY: None, layout.CLEAN_KEY: b"1"}
+        begins_at = Change(max(restored_us, _next_change(made)))
+        changes[layout.RESTORED_CHANGE_KEY] = layout.encode_restored_change(begins_at)
         if new_device:
             identity = Identity(identity.format_version, new_device_id())
             changes[layout.DEVICE_KEY] = layout.with_checksum(layout.DEVICE_KEY, identity.device_id.encode())
@@ -119,6 +129,16 @@ def _refuse_to_overwrite(data_dir: Path) -> None:
                 f"There is a store in {data_dir} already ({name}): nothing was touched. "
                 "Restore into another --data-dir, or move this one away."
             )
+
+
+def _next_change(store_dir: Path) -> Change:
+    environment = Environment(store_dir, read_only=True)
+    try:
+        next_change = recover(environment).writes.next_change
+    finally:
+        environment.close()
+    assert next_change is not None, "a start tells it"
+    return next_change
 
 
 def _note_of(store_dir: Path) -> BackupNote | None:

@@ -38,6 +38,8 @@ NEXT_BUCKET_KEY: Final = b"next_bucket_number"
 CLEAN_KEY: Final = b"clean"
 # Tombstones up to this change were dropped; absent while all are kept.
 OLDEST_CHANGE_KEY: Final = b"oldest_change"
+# Numbers of changes up to this one may have been given to others, which were made after the backup and are lost.
+RESTORED_CHANGE_KEY: Final = b"restored_change"
 BACKUP_KEY: Final = b"backup"
 TOKENS_REQUIRED_KEY: Final = b"tokens_required"
 
@@ -229,6 +231,15 @@ def encode_oldest_change(change: Change) -> bytes:
 def decode_oldest_change(stored: bytes) -> Change:
     """Raises DataDamaged."""
     return Change(int(without_checksum(OLDEST_CHANGE_KEY, stored, "The oldest change that is kept")))
+
+
+def encode_restored_change(change: Change) -> bytes:
+    return with_checksum(RESTORED_CHANGE_KEY, str(change).encode())
+
+
+def decode_restored_change(stored: bytes) -> Change:
+    """Raises DataDamaged."""
+    return Change(int(without_checksum(RESTORED_CHANGE_KEY, stored, "The change at which the store was restored")))
 
 
 _TOMBSTONE_DECODER: Final = msgspec.msgpack.Decoder(Tombstone)

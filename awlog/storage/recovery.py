@@ -96,6 +96,7 @@ def require_all(number: BucketNumber, row: TailRow, found_count: int) -> None:
 def _changes(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) -> Iterator[int]:
     """Numbers of changes, the greatest that was ever given among them."""
     yield _oldest_change(txn, environment)
+    yield _restored_change(txn, environment)
     with txn.cursor(environment.databases[layout.CHANGES]) as cursor:
         if cursor.last():
             yield layout.change_of(bytes(cursor.key()))
@@ -112,6 +113,12 @@ def _oldest_change(txn: lmdb.Transaction, environment: Environment) -> Change:
     """The newest change whose tombstone was dropped; 0 if all are kept. Raises DataDamaged."""
     stored = txn.get(layout.OLDEST_CHANGE_KEY, db=environment.databases[layout.META])
     return UNNUMBERED if stored is None else layout.decode_oldest_change(bytes(stored))
+
+
+def _restored_change(txn: lmdb.Transaction, environment: Environment) -> Change:
+    """Where a restore began to count; 0 if there was none. Raises DataDamaged."""
+    stored = txn.get(layout.RESTORED_CHANGE_KEY, db=environment.databases[layout.META])
+    return UNNUMBERED if stored is None else layout.decode_restored_change(bytes(stored))
 
 
 def _rows(txn: lmdb.Transaction, database: lmdb._Database) -> Iterator[tuple[bytes, bytes]]:

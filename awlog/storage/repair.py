@@ -8,6 +8,7 @@ greatest may be among what was lost.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -160,7 +161,7 @@ class _Repair:
             for key, value in salvage.rows[layout.CHANGES].items()
         }
         settings = {key: layout.decode_setting(key, value) for key, value in salvage.rows[layout.SETTINGS].items()}
-        given = [*tombstones, *(row.change for row in settings.values()), self._oldest_change()]
+        given = [*tombstones, *(row.change for row in settings.values()), *self._change_limits()]
         self._next_change = max(self._next_change, *(change + 1 for change in given)) + (
             _CHANGES_SKIPPED if salvage.damaged else 0
         )
@@ -180,9 +181,13 @@ class _Repair:
         tail = None if bucket.row is None else bucket.row.tail
         return [*bucket.records.values(), *([] if tail is None else [tail])]
 
-    def _oldest_change(self) -> int:
-        stored = self._salvage.rows[layout.META].get(layout.OLDEST_CHANGE_KEY)
-        return 0 if stored is None else layout.decode_oldest_change(stored)
+    def _change_limits(self) -> Iterator[Change]:
+        """Numbers that `meta` says were given."""
+        meta = self._salvage.rows[layout.META]
+        if layout.OLDEST_CHANGE_KEY in meta:
+            yield layout.decode_oldest_change(meta[layout.OLDEST_CHANGE_KEY])
+        if layout.RESTORED_CHANGE_KEY in meta:
+            yield layout.decode_restored_change(meta[layout.RESTORED_CHANGE_KEY])
 
     def _tell_lost_rows(self) -> None:
         if not self._salvage.is_newest_certain:

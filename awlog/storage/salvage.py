@@ -31,6 +31,7 @@ _CHECKED_META: Final = (
     layout.DEVICE_KEY,
     layout.NEXT_BUCKET_KEY,
     layout.OLDEST_CHANGE_KEY,
+    layout.RESTORED_CHANGE_KEY,
     layout.TOKENS_REQUIRED_KEY,
     layout.BACKUP_KEY,
 )

@@ -107,6 +107,15 @@ class Snapshot:
         stored = self._txn.get(layout.OLDEST_CHANGE_KEY, db=self._databases[layout.META])
         return UNNUMBERED if stored is None else layout.decode_oldest_change(bytes(stored))
 
+    def restored_change(self) -> Change:
+        """The number at which a restore began to count; 0 in a store that never was restored. Raises DataDamaged."""
+        stored = self._txn.get(layout.RESTORED_CHANGE_KEY, db=self._databases[layout.META])
+        return UNNUMBERED if stored is None else layout.decode_restored_change(bytes(stored))
+
+    def followed_from(self) -> Change:
+        """Who is before this change cannot go on from where it is: it begins anew. Raises DataDamaged."""
+        return max(self.oldest_change(), self.restored_change())
+
     def setting_rows(self) -> Iterator[tuple[str, SettingRow]]:
         """All settings, by key, each with its change. Raises DataDamaged."""
         for key, value in self._txn.cursor(self._databases[layout.SETTINGS]):

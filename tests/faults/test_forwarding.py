@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -183,6 +184,41 @@ def test_a_restored_device_pushes_anew_however_much_it_recorded_since(tmp_path: 
             assert own.items() <= content(hub)["notes"][1].items()
             again = awlog(*words).stdout.splitlines()[1].split()
             assert (again[2], again[3]) == ("0", "complete")
+
+
+def test_a_restored_store_gives_no_change_number_again(tmp_path: Path) -> None:
+    """A follower that knows what is lost is told to begin anew, and a hub is given all of what came in its place, however
+    much was recorded since; after a second restore of the same backup too.
+    """
+    with Server(tmp_path / "hub") as hub:
+        with Server(tmp_path / "lost") as lost:
+            lost.request("POST", "/api/0/buckets/notes", FIELDS)
+            assert awlog("backup", str(tmp_path / "one.mdb"), "--data-dir", str(lost.data_dir)).returncode == 0
+            known = _recorded_and_pushed(lost, hub, range(5))
+        for turn in (1, 2):
+            laptop = Server(tmp_path / f"device{turn}")
+            assert awlog("restore", str(tmp_path / "one.mdb"), "--data-dir", str(laptop.data_dir)).returncode == 0
+            assert awlog("verify", "--data-dir", str(laptop.data_dir)).returncode == 0
+            with laptop:
+                before, known = known, _recorded_and_pushed(laptop, hub, range(10 * turn, 10 * turn + 10))
+                assert known > before
+                for accepted in ("application/x-ndjson", "text/event-stream"):
+                    reply = laptop.request("GET", f"/api/0/changes?since={before}", headers={"Accept": accepted})
+                    assert (reply.status, reply.json()["type"]) == (410, "ChangesGone")
+                assert len(laptop.request("GET", "/api/0/changes?since=0").body.splitlines()) == 1 + 10 + 1
+                assert laptop.request("GET", f"/api/0/changes?since={known}").status == 200
+                own = content(laptop)["notes"][1]
+                assert len(own) == 10
+                assert own.items() <= content(hub)["notes"][1].items()
+
+
+def _recorded_and_pushed(device: Server, hub: Server, numbers: range) -> int:
+    """Records an event for each, one by one, and pushes them; gives where the feed is then."""
+    for n in numbers:
+        device.request("POST", "/api/0/buckets/notes/events", {**DAY, "data": {"n": n}})
+    assert awlog("push", "--to", hub.url, "--data-dir", str(device.data_dir)).returncode == 0
+    position: int = json.loads(device.request("GET", "/api/0/changes?since=0").body.splitlines()[-1])["change"]
+    return position
 
 
 def test_a_device_that_forgot_what_was_deleted_pushes_anew(tmp_path: Path) -> None:

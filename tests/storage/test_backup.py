@@ -24,6 +24,7 @@ from tests.storage.raw import flipped, main_key, tables
 
 PAGE_BYTES = 4096
 MADE_US = Micros(1_700_000_000_000_000)
+NOW_US = Micros(1_750_000_000_000_000)
 
 
 def backed_up(store: Store, file: Path) -> Copied:
@@ -45,7 +46,7 @@ def digest(data_dir: Path) -> str:
 def test_a_restored_store_is_equal(store: Store, tmp_path: Path):
     """C5's digest, the device's id, and the files' modes; nothing else is left in either folder."""
     done = backed_up(store, tmp_path / "one.mdb")
-    again = restore(tmp_path / "one.mdb", tmp_path / "restored", new_device=False)
+    again = restore(tmp_path / "one.mdb", tmp_path / "restored", new_device=False, restored_us=NOW_US)
     assert (again.digest, again.events, again.made_us) == (done.digest, done.events, MADE_US)
     assert digest(tmp_path / "restored") == digest(store.data_dir) == done.digest
     assert read_identity(tmp_path / "restored") == read_identity(store.data_dir)
@@ -58,7 +59,7 @@ def test_a_restored_store_is_equal(store: Store, tmp_path: Path):
 async def test_a_restored_store_goes_on(store: Store, tmp_path: Path):
     """It takes new events, with ids that were not given before."""
     backed_up(store, tmp_path / "one.mdb")
-    restore(tmp_path / "one.mdb", tmp_path / "restored", new_device=False)
+    restore(tmp_path / "one.mdb", tmp_path / "restored", new_device=False, restored_us=NOW_US)
     restored = Store(tmp_path / "restored")
     engine = await restored.open()
     before = await engine.ids("main")
@@ -70,7 +71,7 @@ async def test_a_restored_store_goes_on(store: Store, tmp_path: Path):
 def test_a_second_device_gets_an_id_of_its_own(store: Store, tmp_path: Path):
     """In both places that hold it."""
     backed_up(store, tmp_path / "one.mdb")
-    restore(tmp_path / "one.mdb", tmp_path / "second", new_device=True)
+    restore(tmp_path / "one.mdb", tmp_path / "second", new_device=True, restored_us=NOW_US)
     first, second = read_identity(store.data_dir), read_identity(tmp_path / "second")
     assert first is not None
     assert second is not None
@@ -85,7 +86,7 @@ def test_a_store_is_never_overwritten(store: Store, tmp_path: Path, there: str):
     (tmp_path / "restored").mkdir()
     (tmp_path / "restored" / there).write_bytes(b"mine")
     with pytest.raises(WouldOverwrite, match="nothing was touched"):
-        restore(tmp_path / "one.mdb", tmp_path / "restored", new_device=False)
+        restore(tmp_path / "one.mdb", tmp_path / "restored", new_device=False, restored_us=NOW_US)
     assert (tmp_path / "restored" / there).read_bytes() == b"mine"
 
 
@@ -124,7 +125,7 @@ def test_what_this_awlog_does_not_know_is_kept(store: Store, tmp_path: Path):
         txn.put(b"new_key", b"x", db=environment.open_db(layout.META, txn=txn))
     environment.close()
     backed_up(store, tmp_path / "one.mdb")
-    restore(tmp_path / "one.mdb", tmp_path / "restored", new_device=False)
+    restore(tmp_path / "one.mdb", tmp_path / "restored", new_device=False, restored_us=NOW_US)
     environment = lmdb.open(str(tmp_path / "restored"), max_dbs=32)
     with environment.begin() as txn:
         assert txn.get(b"k", db=environment.open_db(b"of_tomorrow", txn=txn)) == b"v" * 9000
@@ -141,7 +142,7 @@ def test_a_row_that_a_backup_lost_is_missed(store: Store, tmp_path: Path):
     with tables(tmp_path / "opened") as rows:
         rows.delete(layout.SETTINGS, b"theme")
     with pytest.raises(DataDamaged, match="not what was backed up"):
-        restore(tmp_path / "opened" / DATA_FILE, tmp_path / "restored", new_device=False)
+        restore(tmp_path / "opened" / DATA_FILE, tmp_path / "restored", new_device=False, restored_us=NOW_US)
     assert not (tmp_path / "restored" / DATA_FILE).exists()
 
 
@@ -150,7 +151,7 @@ def test_a_backup_of_a_newer_format_is_refused(store: Store, tmp_path: Path):
     with tables(store.data_dir) as rows:
         rows.put(layout.META, layout.FORMAT_KEY, b"2")
     with pytest.raises(FormatTooNew, match=r"format 2.* up to 1"):
-        restore(store.data_dir / DATA_FILE, tmp_path / "restored", new_device=False)
+        restore(store.data_dir / DATA_FILE, tmp_path / "restored", new_device=False, restored_us=NOW_US)
     assert not (tmp_path / "restored" / DATA_FILE).exists()
 
 
@@ -160,13 +161,13 @@ def test_what_is_no_backup_is_refused_in_words(tmp_path: Path, content: bytes | 
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(CannotStart):
-        restore(file, tmp_path / "restored", new_device=False)
+        restore(file, tmp_path / "restored", new_device=False, restored_us=NOW_US)
     assert not (tmp_path / "restored" / DATA_FILE).exists()
 
 
 def _restored(file: Path, data_dir: Path) -> bytes:
     faulthandler.disable()  # else it writes the stack of every child that dies
-    return restore(file, data_dir, new_device=False).digest.encode()
+    return restore(file, data_dir, new_device=False, restored_us=NOW_US).digest.encode()
 
 
 def _outcome(file: Path, data_dir: Path, right: str) -> str:
