@@ -33,7 +33,8 @@ def kill_during_start(server: Server, random: Random) -> None:
 def killed_at_a_call(random: Random) -> tuple[str, ...]:
     """A wrapper that kills the server as it enters a call: in the steps of a commit, or to send what it committed."""
     call = random.choice(("pwrite64", "fdatasync", "write", "write"))
-    when = random.randint(150, 600) if call == "write" else random.randint(10, 200)
+    # Not before the state has been compared, which takes some hundred writes of answers.
+    when = random.randint(800, 2000) if call == "write" else random.randint(40, 200)
     return "strace", "-D", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", f"inject={call}:signal=SIGKILL:when={when}"
 
 
@@ -60,7 +61,7 @@ def test_a_kill_at_any_moment_loses_nothing(tmp_path, seed, note):
                 starts.measure(server.start)
                 load.prepare(server)
             load.start(server, crash_expected=bool(server.wrapper))  # it dies by itself, at a call; or else here
-            wait_for_end_of(server, random.uniform(0.05, 1.2))
+            wait_for_end_of(server, 4.0 if server.wrapper else random.uniform(0.05, 1.2))
             load.expect_crash()
             server.kill()
             kills += 1
