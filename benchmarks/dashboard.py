@@ -22,7 +22,7 @@ from benchmarks import large_store
 from benchmarks.generator import FIRST_DAY_MS
 from benchmarks.progress import say
 from benchmarks.rest import ask, bucket_path, create_bucket
-from benchmarks.servers import Awlog, CannotMeasure
+from benchmarks.servers import Awlog, CannotMeasure, OwnProcess
 from benchmarks.settings import Settings
 from benchmarks.times import iso
 
@@ -41,6 +41,9 @@ _FLAGS: Final = (
 )
 _PATIENCE_S: Final = 60
 _PAINTS: Final = 5
+_STARTS: Final = 5
+# The server has its reader process ready then, which it starts half a second after it answers; it has read no event yet.
+_READY_S: Final = 1.0
 _BEATS: Final = 10
 _BEATS_APART_S: Final = 0.7
 _FRAMES: Final = 90
@@ -85,7 +88,7 @@ class Dashboard(TypedDict):
     """Times in ms. `frames_ms` is the page's own work in each frame; bytes are those on the wire, with headers."""
 
     events: int
-    first_paint_ms: float
+    first_paints_ms: list[float]
     paints_ms: list[float]
     frames_ms: list[float]
     seen_ms: list[float]
@@ -117,12 +120,20 @@ def measure(awlog: Awlog, settings: Settings) -> Dashboard:
     store = large_store.make(awlog, home, event_count=count, seed=settings.seed)
     bucket = store.buckets[count]
     span = {"start": f"{iso(FIRST_DAY_MS).decode()}", "end": f"{iso(store.end_ms[count]).decode()}"}
-    server = awlog.start_on(home)
-    try:
-        url = f"http://{server.address}"
-        with _browser(home) as chrome:
-            view = f"{url}/#/timeline?{urlencode({'bucket': bucket, **span})}"
-            paints_ms = [_paint(chrome, view, bucket) for _ in range(1 + _PAINTS)]
+    with _browser(home) as chrome:
+        first_paints_ms = []
+        for _ in range(_STARTS):
+            server = awlog.start_on(home)
+            try:
+                time.sleep(_READY_S)
+                first_paints_ms.append(_paint(chrome, _timeline(server, bucket, span), bucket))
+            finally:
+                server.stop()
+        server = awlog.start_on(home)
+        try:
+            url = f"http://{server.address}"
+            view = _timeline(server, bucket, span)
+            paints_ms = [_paint(chrome, view, bucket) for _ in range(1 + _PAINTS)][1:]
             _answers(chrome)
             frames_ms = chrome.execute_async_script(_MOVED, _FRAMES)
             largest_bytes = max(_answers(chrome).values(), default=0)
@@ -138,14 +149,14 @@ def measure(awlog: Awlog, settings: Settings) -> Dashboard:
                 ask(server.address, "POST", path, json.dumps(event).encode())
                 seen_ms.append(chrome.execute_async_script(_SEEN, name) - sent_ms)
             browser = f"Chromium {chrome.capabilities['browserVersion']}"
-    finally:
-        server.stop()
+        finally:
+            server.stop()
     if not frames_ms:
         raise CannotMeasure("the timeline drew no frame")
     return Dashboard(
         events=count,
-        first_paint_ms=paints_ms[0],
-        paints_ms=paints_ms[1:],
+        first_paints_ms=first_paints_ms,
+        paints_ms=paints_ms,
         frames_ms=frames_ms,
         seen_ms=seen_ms,
         first_load_bytes=first_load_bytes,
@@ -160,10 +171,10 @@ def lines(found: Dashboard) -> Iterator[tuple[str, ...]]:
     for says, taken in (
         ("a heartbeat is seen on Now, ms", found["seen_ms"]),
         (f"{found['events']:,} events are painted, ms", found["paints_ms"]),
+        ("the same for the first time after a start of the server, ms", found["first_paints_ms"]),
         ("work of a frame of zoom or pan, ms", found["frames_ms"]),
     ):
         yield (says, f"{median(taken):.1f}", f"{max(taken):.1f}", str(len(taken)))
-    yield ("the first paint on a server just started, ms", f"{found['first_paint_ms']:.1f}", "", "1")
     yield ("first load, bytes", f"{found['first_load_bytes']:,}", "", "1")
     yield ("largest answer while zooming, bytes", f"{found['largest_answer_bytes']:,}", "", "1")
 
@@ -185,6 +196,10 @@ def _browser(home: Path) -> Iterator[Chrome]:
         yield chrome
     finally:
         chrome.quit()
+
+
+def _timeline(server: OwnProcess, bucket: str, span: dict[str, str]) -> str:
+    return f"http://{server.address}/#/timeline?{urlencode({'bucket': bucket, **span})}"
 
 
 def _paint(chrome: Chrome, address: str, bucket: str) -> float:

@@ -200,7 +200,7 @@ class _Reader:
         environment = DamagedEnvironment(where) if options.damaged else Environment(where, read_only=True)
         self._view = LiveView(environment, options.cache_bytes, lambda columns: self._tables.current.taken(columns))
         self._answers = Answers()
-        self._labels = Labels()
+        self._labels = Labels(on_renewed=self._forget_decoded)
         self._programs: OrderedDict[tuple[str, ...], Program] = OrderedDict()
         self._programs_chars = 0
 
@@ -319,7 +319,7 @@ class _Reader:
         yield Done(None)
 
     def _pictures(self, request: TimelineRequest) -> Iterator[Frame]:
-        self._tables.for_next_run()
+        self._labels.for_next_run()
         bins = Bins(request.start_us, request.end_us, request.bin_count)
         with self._view.now() as store:
             by_id = {bucket.id: bucket.number for bucket in store.buckets()}
@@ -328,8 +328,8 @@ class _Reader:
                 number = by_id.get(bucket_id)
                 if number is None:
                     raise NoSuchBucket(bucket_id)
-                parts = store.parts(number, request.start_us, request.end_us)
-                drawn = picture(parts, number, bins, self._labels, events_max=request.events_max)
+                parts = store.parts(number, request.start_us, request.end_us, self._labels.called)
+                drawn = picture(parts, number, bins, events_max=request.events_max)
                 yield Answer(b"%b%b:%b" % (opening, msgspec.json.encode(bucket_id), msgspec.json.encode(drawn)))
                 opening = b","
         yield Answer(b"{}" if opening == b"{" else b"}")

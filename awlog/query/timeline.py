@@ -1,6 +1,6 @@
 """A picture of a bucket over a range: its events if there are few, else what fills each of a number of equal bins.
 
-The answer's size follows from the bins that were asked for, never from the events. About 0.1 µs an event.
+The answer's size follows from the bins that were asked for, never from the events. About 0.05 µs an event.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import numpy as np
 from msgspec import Struct
 
 from awlog.log.columns import Columns
-from awlog.model.event import SEQ_BITS, BucketNumber
+from awlog.model.event import SEQ_BITS, BucketNumber, Payload
 from awlog.model.picture import NAME_BYTES_MAX
 from awlog.model.times import Micros
-from awlog.query.label import Labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Pieces of events, one for each bin that they reach into, that are held at a time: 8 MB for each array of them.
 _PIECES_MAX: Final = 1 << 20
+# A table with a place for each bin and name is added up faster than pieces are sorted, up to so many places for each.
+_DENSE_PER_PIECE: Final = 8
 
 
 class Bins(Struct, frozen=True):
@@ -52,17 +53,16 @@ class Sums(Struct):
     weights: list[NDArray[np.float64]]
 
 
-def picture(
-    parts: Iterable[Columns], number: BucketNumber, bins: Bins, labels: Labels, *, events_max: int
-) -> dict[str, Any]:
+def picture(parts: Iterable[Columns], number: BucketNumber, bins: Bins, *, events_max: int) -> dict[str, Any]:
     """What is drawn of the bucket: `{"events": n, "names": [...], ...}` with `bars` or with `bins`.
 
-    `parts`: the events that meet the range, in any order, all with payloads of one growing list. Bars have their offset to
-    the start of the range, uncut; bins have covered seconds, how many events begin, and the name that fills most of it.
-    Neither is there in a range without events.
+    `parts`: the events that meet the range, in any order, with their names for payloads, all of one growing list. Bars
+    have their offset to the start of the range, uncut; bins have covered seconds, how many events begin, and the name
+    that fills most of it. Neither is there in a range without events.
     """
     sums = Sums(0, np.zeros(bins.count), np.zeros(bins.count, np.int64), [], [])
     few: list[Columns] = []
+    names: list[Payload] = []
     for columns in parts:
         if not len(columns):
             continue
@@ -70,24 +70,25 @@ def picture(
             few.append(columns)
         else:
             few.clear()
-        _add(sums, columns, bins, labels)
+        names = columns.payloads
+        _add(sums, columns, bins)
     if not sums.event_count:
         return {"events": 0, "names": []}
     if sums.event_count <= events_max:
-        return _bars(few, number, bins, labels)
-    return _binned(sums, bins, labels)
+        return _bars(few, number, bins, names)
+    return _binned(sums, bins, names)
 
 
-def _bars(few: list[Columns], number: BucketNumber, bins: Bins, labels: Labels) -> dict[str, Any]:
+def _bars(few: list[Columns], number: BucketNumber, bins: Bins, names: list[Payload]) -> dict[str, Any]:
     ids = np.concatenate([columns.seq for columns in few]) | (number << SEQ_BITS)
     start = np.concatenate([columns.start_us for columns in few])
     duration = np.concatenate([columns.duration_us for columns in few])
-    numbers = np.concatenate([labels.numbers(columns.payloads, columns.payload_code) for columns in few])
+    numbers = np.concatenate([columns.payload_code for columns in few]).astype(np.int64)
     order = np.lexsort((ids, start))
-    names, places = _used(numbers[order], labels)
+    shown, places = _used(numbers[order], names)
     return {
         "events": len(ids),
-        "names": names,
+        "names": shown,
         "bars": {
             "id": ids[order].tolist(),
             "offset_s": ((start[order] - bins.start_us) / 1e6).tolist(),
@@ -97,7 +98,7 @@ def _bars(few: list[Columns], number: BucketNumber, bins: Bins, labels: Labels) 
     }
 
 
-def _binned(sums: Sums, bins: Bins, labels: Labels) -> dict[str, Any]:
+def _binned(sums: Sums, bins: Bins, names: list[Payload]) -> dict[str, Any]:
     top = np.full(bins.count, -1, np.int64)
     if sums.keys:
         keys, weights = _added_up(np.concatenate(sums.keys), np.concatenate(sums.weights))
@@ -105,10 +106,10 @@ def _binned(sums: Sums, bins: Bins, labels: Labels) -> dict[str, Any]:
         in_bin = keys[order] >> 32
         last = np.flatnonzero(np.append(in_bin[1:] != in_bin[:-1], True))
         top[in_bin[last]] = keys[order][last] & 0xFFFF_FFFF
-    names, places = _used(top, labels)
+    shown, places = _used(top, names)
     return {
         "events": sums.event_count,
-        "names": names,
+        "names": shown,
         "bins": {
             "covered_s": np.round(sums.covered_us / 1e6, 1 if bins.width_us > 60e6 else 3).tolist(),
             "count": sums.counts.tolist(),
@@ -117,23 +118,21 @@ def _binned(sums: Sums, bins: Bins, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _add(sums: Sums, columns: Columns, bins: Bins, labels: Labels) -> None:
+def _add(sums: Sums, columns: Columns, bins: Bins) -> None:
     first = np.clip((columns.start_us - bins.start_us) / bins.width_us, 0, bins.count - 1).astype(np.int64)
     last = np.clip((columns.end_us - bins.start_us) / bins.width_us, 0, bins.count - 1).astype(np.int64)
     sums.event_count += len(columns)
     sums.counts += np.bincount(first, minlength=bins.count)
-    numbers = labels.numbers(columns.payloads, columns.payload_code)
     pieces = last - first + 1
     cuts = np.flatnonzero(np.diff(np.cumsum(pieces) // _PIECES_MAX)) + 1
     for rows in np.split(np.arange(len(columns)), cuts):
-        _add_pieces(sums, columns, bins, numbers, first, pieces, rows)
+        _add_pieces(sums, columns, bins, first, pieces, rows)
 
 
 def _add_pieces(
     sums: Sums,
     columns: Columns,
     bins: Bins,
-    numbers: NDArray[np.int32],
     first: NDArray[np.int64],
     pieces: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -148,9 +147,21 @@ def _add_pieces(
     inside_us = np.maximum(end - start, 0)
     sums.covered_us += np.bincount(at, inside_us, bins.count)
     # One more for each, so that events without length are seen too.
-    keys, weights = _added_up(at << 32 | numbers[row], inside_us + 1)
+    keys, weights = _added_up_at(at, columns.payload_code[row].astype(np.int64), inside_us + 1)
     sums.keys.append(keys)
     sums.weights.append(weights)
+
+
+def _added_up_at(
+    bins: NDArray[np.int64], names: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """`_added_up` by bin and name, each weight above 0: without sorting where a segment fills few bins with few names."""
+    first_bin, last_bin, name_count = int(bins.min()), int(bins.max()), int(names.max()) + 1
+    if (last_bin - first_bin + 1) * name_count > _DENSE_PER_PIECE * len(bins):
+        return _added_up(bins << 32 | names, weights)
+    dense = np.bincount((bins - first_bin) * name_count + names, weights).astype(np.float64)
+    found = np.flatnonzero(dense)
+    return (found // name_count + first_bin) << 32 | found % name_count, dense[found]
 
 
 def _added_up(keys: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -158,13 +169,13 @@ def _added_up(keys: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[ND
     return distinct, np.bincount(place, weights).astype(np.float64)
 
 
-def _used(numbers: NDArray[np.integer[Any]], labels: Labels) -> tuple[list[str], list[int]]:
+def _used(numbers: NDArray[np.integer[Any]], names: list[Payload]) -> tuple[list[str], list[int]]:
     """The names that are in use, sorted, and for each number its place among them; -1 stays."""
     distinct, place = np.unique(numbers, return_inverse=True)
-    known = sorted((labels.names[number], at) for at, number in enumerate(distinct.tolist()) if number >= 0)
+    known = sorted((names[number], at) for at, number in enumerate(distinct.tolist()) if number >= 0)
     rank = np.full(len(distinct), -1, np.int64)
     rank[[at for _, at in known]] = np.arange(len(known))
-    return [_cut(name) for name, _ in known], rank[place].tolist()
+    return [_cut(name.decode()) for name, _ in known], rank[place].tolist()
 
 
 def _cut(name: str) -> str:

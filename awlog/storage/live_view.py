@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from operator import attrgetter
 
 import lmdb
 from msgspec import Struct
@@ -111,11 +112,14 @@ class LiveView:
         self._known[meta.number] = known
         return known
 
-    def load(self, snapshot: Snapshot, number: BucketNumber, entry: SegmentEntry) -> Columns:
-        columns = self._cache.get(number, entry)
+    def load(
+        self, snapshot: Snapshot, number: BucketNumber, entry: SegmentEntry, take: Callable[[Columns], Columns]
+    ) -> Columns:
+        """`take`: as for the constructor; what is kept is kept for each of them."""
+        columns = self._cache.get(number, entry, take)
         if columns is None:
-            columns = self.take(snapshot.segment(number, entry, with_changes=False))
-            self._cache.put(number, entry, columns)
+            columns = take(snapshot.segment(number, entry, with_changes=False))
+            self._cache.put(number, entry, columns, take)
         return columns
 
     def forget_decoded(self) -> None:
@@ -160,12 +164,16 @@ class ViewAtOnce:
         parts = events_newest_first(bucket, start_us, end_us, None, self._load)
         return joined([self._view.take(part) for part in parts])
 
-    def parts(self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros) -> Iterator[Columns]:
-        """The events that meet [start_us, end_us], uncut, in no order; what is decoded is kept."""
+    def parts(
+        self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros, take: Callable[[Columns], Columns]
+    ) -> Iterator[Columns]:
+        """The events that meet [start_us, end_us], uncut, in no order: as `take` makes them of columns whose payloads are
+        sorted. What is decoded is kept so.
+        """
         bucket = self._view.bucket(self._snapshot, self._metas[bucket_number])
-        yield self._view.take(columns_of(list(recent_newest_first(bucket, start_us, end_us))))
+        yield take(columns_of(sorted(recent_newest_first(bucket, start_us, end_us), key=attrgetter("payload"))))
         for entry in bucket.index.meeting(start_us, end_us):
-            yield self._load(bucket_number, entry).meeting(start_us, end_us)
+            yield self._view.load(self._snapshot, bucket_number, entry, take).meeting(start_us, end_us)
 
     def chunks(
         self, bucket_number: BucketNumber, start_us: Micros, end_us: Micros, count_max: int | None
@@ -204,7 +212,7 @@ class ViewAtOnce:
 
     def _load(self, number: BucketNumber, entry: SegmentEntry) -> Columns:
         self.loaded_count += 1
-        return self._view.load(self._snapshot, number, entry)
+        return self._view.load(self._snapshot, number, entry, self._view.take)
 
 
 def _read_growth(snapshot: Snapshot, bucket: BucketState) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awlog.log.columns import columns_of
+from awlog.log.columns import Columns, columns_of
 from awlog.model.event import BucketNumber, Event, Payload, Seq
 from awlog.model.picture import BINS_MAX, EVENTS_MAX, PICTURE_BYTES_MAX
 from awlog.model.times import Micros
@@ -18,6 +17,11 @@ from awlog.query.label import TEXT_CHARS_MAX, Labels, label_of
 from awlog.query.timeline import Bins, picture
 
 NUMBER = BucketNumber(1)
+
+
+def named(events: list[Event], labels: Labels) -> Columns:
+    """As a reader takes them: by their payloads, which are sorted in segments."""
+    return labels.called(columns_of(sorted(events, key=lambda each: each.payload)))
 
 
 def event(seq: int, start_us: int, duration_us: int, name: str) -> Event:
@@ -33,7 +37,7 @@ def test_bins_are_what_a_loop_says(rows: list[tuple[int, int, str]], count: int)
     events = [event(seq, start, duration, name) for seq, (start, duration, name) in enumerate(rows, 1)]
     events = [each for each in events if each.end_us >= 0 and each.start_us <= 100]
     bins = Bins(Micros(0), Micros(100), count)
-    drawn = picture([columns_of(events)], NUMBER, bins, Labels(), events_max=0)
+    drawn = picture([named(events, Labels())], NUMBER, bins, events_max=0)
     if not events:
         assert drawn == {"events": 0, "names": []}
         return
@@ -54,15 +58,14 @@ def test_bins_are_what_a_loop_says(rows: list[tuple[int, int, str]], count: int)
 
 
 def test_parts_give_what_the_whole_gives() -> None:
-    """Segments of one bucket share a growing list of payloads."""
+    """Segments of one bucket share a growing list of names."""
     events = [event(seq, 13 * seq, 40, "abc"[seq % 3]) for seq in range(1, 60)]
-    whole = columns_of(events)
-    parts = [whole.take(slice(at, at + 7)) for at in range(0, len(whole), 7)]
+    parts = [events[at : at + 7] for at in range(0, len(events), 7)]
     bins = Bins(Micros(0), Micros(800), 9)
     for events_max in (0, 100):
-        assert picture(parts, NUMBER, bins, Labels(), events_max=events_max) == picture(
-            [whole], NUMBER, bins, Labels(), events_max=events_max
-        )
+        labels = Labels()
+        by_parts = picture([named(part, labels) for part in parts], NUMBER, bins, events_max=events_max)
+        assert by_parts == picture([named(events, Labels())], NUMBER, bins, events_max=events_max)
 
 
 @pytest.mark.parametrize(("count", "events_max"), [(EVENTS_MAX, EVENTS_MAX), (EVENTS_MAX + 1, EVENTS_MAX)])
@@ -73,7 +76,7 @@ def test_a_picture_stays_small_whatever_the_names(count: int, events_max: int) -
         event(seq, far + seq * 7_777_777, 123_456, chr(seq % 30 + 1) * 200 + str(seq)) for seq in range(1, count + 1)
     ]
     bins = Bins(Micros(far), Micros(far + count * 7_777_777), BINS_MAX)
-    drawn = picture([columns_of(events)], BucketNumber((1 << 21) - 1), bins, Labels(), events_max=events_max)
+    drawn = picture([named(events, Labels())], BucketNumber((1 << 21) - 1), bins, events_max=events_max)
     assert ("bars" in drawn) == (count <= events_max)
     assert len(msgspec.json.encode(drawn)) < PICTURE_BYTES_MAX
 
@@ -103,13 +106,33 @@ def test_long_and_large_data_have_a_name_too() -> None:
     assert label_of(Payload(msgspec.json.encode({"app": "W" * 100_000}))).name == "(100,010 bytes of data)"
 
 
-def test_names_are_looked_up_once_for_each_payload() -> None:
-    """And anew when the list of payloads is another one."""
-    labels = Labels()
-    payloads = [Payload(b'{"app":"a"}'), Payload(b'{"app":"b"}'), Payload(b'{"app":"a","title":"t"}')]
-    codes = np.array([2, 1, 0, 2], np.uint32)
-    assert [labels.names[number] for number in labels.numbers(payloads, codes)] == ["a", "b", "a", "a"]
-    payloads.append(Payload(b'{"app":"c"}'))
-    assert [labels.names[number] for number in labels.numbers(payloads, np.array([3], np.uint32))] == ["c"]
-    other = [Payload(b'{"app":"z"}')]
-    assert [labels.names[number] for number in labels.numbers(other, np.array([0], np.uint32))] == ["z"]
+HARD_APPS = ["a", "aa", "a,", 'a"', 'a",', "a\\", "", "  ", "ä", "a-", "\u202e", "\u00a0", "W" * 70_000]
+HARD_DATA = [
+    {"app": app, **more} for app in HARD_APPS for more in ({}, {"title": "t"}, {"title": ""}, {"zeta": "z" * 70_000})
+]
+
+
+@given(
+    st.lists(st.sampled_from([*HARD_DATA, {"status": "x"}, {}, {"title": "y"}, {"aaa": 1, "app": "b"}]), max_size=40)
+)
+def test_the_names_of_a_segment_are_those_of_its_payloads(data: list[dict[str, object]]) -> None:
+    """Its payloads are sorted, and those of one app are looked at once."""
+    events = [
+        Event(Seq(seq), Micros(seq), Micros(1), Payload(msgspec.json.encode(each, order="deterministic")))
+        for seq, each in enumerate(data, 1)
+    ]
+    columns = named(events, Labels())
+    names = {int(seq): columns.payloads[code] for seq, code in zip(columns.seq, columns.payload_code, strict=True)}
+    assert {seq: name.decode() for seq, name in names.items()} == {
+        each.seq: label_of(each.payload).name for each in events
+    }
+
+
+def test_a_list_of_names_that_grew_too_long_begins_anew() -> None:
+    """What was made with the old one keeps its own list."""
+    renewed = []
+    labels = Labels(on_renewed=lambda: renewed.append(True))
+    old = named([event(seq, seq, 1, str(seq)) for seq in range(1, 100_003)], labels)
+    labels.for_next_run()
+    new = named([event(1, 1, 1, "new")], labels)
+    assert (renewed, new.payloads, len(old.payloads)) == ([True], [b"new"], 100_002)

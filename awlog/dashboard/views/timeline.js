@@ -229,12 +229,13 @@ class Timeline {
       row.pictures = [{ ...picture, begin: Date.parse(answer.start), end: Date.parse(answer.end), binCount: answer.bin_count }, ...row.pictures.slice(0, 1)];
       this.draw();
     };
-    // Two at a time: the server has about as many processes for this.
-    const waiting = wanted.slice().sort((a, b) => (b.bucket.id === this.selected) - (a.bucket.id === this.selected));
+    // The first by itself, so that nothing keeps the server from it; then two at a time: it has about as many processes for this.
+    const [first, ...waiting] = wanted.slice().sort((a, b) => (b.bucket.id === this.selected) - (a.bucket.id === this.selected));
     const work = async () => {
       for (let row = waiting.shift(); row !== undefined; row = waiting.shift()) await fetchOne(row);
     };
     try {
+      if (first !== undefined) await fetchOne(first);
       await Promise.all([work(), work()]);
     } catch (error) {
       if (error.name === "AbortError" || turn !== this.turn) return;
