@@ -163,6 +163,7 @@ async def insert_events(call: Call) -> web.StreamResponse:
         _check_may_replace(call)
     command = InsertEvents(call.params["bucket_id"], events)
     if single:
+        await call.engine.room()
         return call.json(call.engine.render(await call.engine.submit(command)))
     return await call.json_in_pieces(await call.engine.shown(await call.engine.insert(command)))
 

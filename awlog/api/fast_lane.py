@@ -383,6 +383,8 @@ class _Connection(asyncio.Protocol):
             if target.pulsetime_us is not None:
                 beat = read_heartbeat(body, target.bucket_id, target.pulsetime_us)
                 lane.engine.send(beat, self._told)
+            elif lane.engine.is_full:
+                self._hand_over()  # to where it can wait until there is room
             else:
                 insertion, single = read_insertion(body, target.bucket_id)
                 lane.engine.send(insertion, self._told if single else self._told_of_list)

@@ -159,6 +159,7 @@ class Intake:
         ) and not self._has_failed():
             self._moved.clear()
             await self._moved.wait()
+        await self._engine.room()
         if self._has_failed():
             await self.finish()  # raises
         if "" not in self._prefixes:

@@ -140,6 +140,7 @@ async def push(call: Call) -> web.StreamResponse:
     command = _command(raw, bucket_id) if decoded is None else await decoded
     _check_device(call, command.device_id)
     call.access.require(Scope.WRITE, call.engine.pushed_to(command.device_id, bucket_id))
+    await call.engine.room()
     try:
         await call.engine.submit(command)
     except PushConflict as conflict:

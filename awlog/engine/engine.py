@@ -38,7 +38,7 @@ from awlog.formats.encoders import Wanted, check_installed
 from awlog.formats.json_document import bucket_head
 from awlog.log.apply import apply
 from awlog.log.columns import Columns, columns_of
-from awlog.log.decide import BULK_EVENTS, decide
+from awlog.log.decide import BULK_EVENTS, decide, is_bulk
 from awlog.log.decision import Appended, Decision, Stored
 from awlog.log.filtering import filtered_import, filtered_insert
 from awlog.log.filters import filters_of
@@ -46,8 +46,8 @@ from awlog.log.heartbeats import decide_heartbeats
 from awlog.log.history import count_events, events_newest_first, fingerprint, first_page, page_newest_first
 from awlog.log.mirror import cursors, id_here, ids_here
 from awlog.log.retention import SETTING as RETENTION_SETTING
-from awlog.log.sealing import records_to_seal, seal, seal_new, sealed_if_new
-from awlog.log.segment import decode_segment
+from awlog.log.sealing import oldest_records, records_to_seal, seal, seal_new, sealed_if_new
+from awlog.log.segment import SEGMENT_EVENTS, ZSTD_LEVEL, ZSTD_LEVEL_SOON, decode_segment
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import BucketState, LoadSegment, State
 from awlog.log.write_set import WriteSet
@@ -71,7 +71,7 @@ from awlog.model.commands import (
 )
 from awlog.model.edits import Edited
 from awlog.model.errors import AwlogError, Busy, Damaged, InsufficientStorage, NoSuchEvent, Unavailable
-from awlog.model.event import BucketNumber, seq_in_bucket
+from awlog.model.event import BucketNumber, Event, seq_in_bucket
 from awlog.model.facts import Fact, RecordsSealed
 from awlog.model.forms import Form
 from awlog.model.page import Page
@@ -207,7 +207,7 @@ class Engine:
             before_commit=self._grow_in_time,
             counts=self._counts,
         )
-        self._upkeep = Upkeep(self._seal_oldest)
+        self._upkeep = Upkeep(self._seal_oldest, self._empty_heads)
         can_tell = self.read_only is None
         self.forwarder = Forwarder(environment.data_dir, forward_plan, clock) if forward_plan and can_tell else None
         if self.forwarder is not None:
@@ -295,10 +295,20 @@ class Engine:
         text = self._filters_text()
         if text is not None and len(command.events) > _FILTERED_HERE_MAX:
             command = await asyncio.to_thread(lambda: filtered_insert(filters_of(text), command))
-        if len(command.events) >= BULK_EVENTS:
+        if is_bulk(command.events):
             command = replace(command, sealed=await asyncio.to_thread(sealed_if_new, command.events))
+        await self.room()
         stored: Stored | Appended = await self.submit(command)
         return stored
+
+    @property
+    def is_full(self) -> bool:
+        """Do the records that are not sealed take so much memory that `room` would wait?"""
+        return self._upkeep.is_full
+
+    async def room(self) -> None:
+        """For what comes in bulk: waits, when heads are full, until some are sealed. Heartbeats do not ask."""
+        await self._upkeep.room()
 
     def _filters_text(self) -> bytes | None:
         """The setting as commands see it; None if nothing is filtered."""
@@ -314,8 +324,8 @@ class Engine:
                 command = await asyncio.to_thread(lambda: filtered_import(filters_of(text), command))
             prepared: list[tuple[CreateBucket, list[NewEvent], SealedBeforehand | None]] = []
             for create, events, _ in command.buckets:
-                large = len(events) >= BULK_EVENTS
-                prepared.append((create, events, await asyncio.to_thread(seal_new, events) if large else None))
+                sealed = await asyncio.to_thread(seal_new, events) if is_bulk(events) else None
+                prepared.append((create, events, sealed))
             await self.submit(ImportBuckets(prepared, command.filtered_by))
 
     def submit_heartbeats(self, command: SendHeartbeats) -> asyncio.Future[Taken]:
@@ -410,17 +420,39 @@ class Engine:
     async def _seal_oldest(self, bucket_number: BucketNumber) -> None:
         """Moves the oldest records of a bucket into a segment, which is encoded off the loop. Durable when it returns."""
         bucket = self._durable.numbered(bucket_number)
-        events = records_to_seal(bucket.head) if bucket is not None else []
-        if not events or self._refusal() is not None:
+        await self._seal([] if bucket is None else [(bucket_number, records_to_seal(bucket.head))], ZSTD_LEVEL)
+
+    async def _empty_heads(self, bucket_numbers: list[BucketNumber], soon: bool) -> None:
+        """Moves the records of these buckets into a segment each, many in a commit. Durable when it returns."""
+        chosen: list[tuple[BucketNumber, list[Event]]] = []
+        record_count = 0
+        for bucket_number in bucket_numbers:
+            bucket = self._durable.numbered(bucket_number)
+            if bucket is not None:
+                chosen.append((bucket_number, oldest_records(bucket.head)))
+                record_count += len(chosen[-1][1])
+            if record_count >= SEGMENT_EVENTS or bucket_number == bucket_numbers[-1]:
+                await self._seal(chosen, ZSTD_LEVEL_SOON if soon else ZSTD_LEVEL)
+                chosen, record_count = [], 0
+
+    async def _seal(self, chosen: list[tuple[BucketNumber, list[Event]]], level: int) -> None:
+        """Moves records of some buckets into a segment each, in one commit. Durable when it returns."""
+        chosen = [(bucket_number, events) for bucket_number, events in chosen if events]
+        if not chosen or self._refusal() is not None:
             return
-        run = await asyncio.to_thread(seal, events)
-        staged = self._staged.numbered(bucket_number)
-        if staged is None or self._is_broken() or any(staged.head.get(event.seq) is not event for event in events):
-            return  # an edit came in between; the next commit of this bucket asks again
-        fact = RecordsSealed(bucket_number, [event.seq for event in events], run)
-        durable: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._stage(Decision([fact], None), into_future(durable))
-        await durable
+        runs = await asyncio.to_thread(lambda: [seal(events, level) for _, events in chosen])
+        if self._is_broken():
+            return
+        facts: list[Fact] = []
+        for (bucket_number, events), run in zip(chosen, runs, strict=True):
+            staged = self._staged.numbered(bucket_number)
+            if staged is None or any(staged.head.get(event.seq) is not event for event in events):
+                continue  # an edit came in between; the next commit of this bucket asks again
+            facts.append(RecordsSealed(bucket_number, [event.seq for event in events], run))
+        if facts:
+            durable: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            self._stage(Decision(facts, None), into_future(durable))
+            await durable
 
     # Who may do what
 
@@ -493,6 +525,9 @@ class Engine:
             bucket = self._durable.numbered(number)
             if bucket is not None:
                 self._upkeep.note(number, bucket.head)
+        for number, meta in writes.buckets.items():
+            if meta is None:
+                self._upkeep.forget(number)
 
     def _take_reserve(self) -> None:
         """Now and then, until there is room for it."""

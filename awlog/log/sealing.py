@@ -8,21 +8,40 @@ import numpy as np
 
 from awlog.log.columns import Columns, columns_of, columns_of_new
 from awlog.log.head import Head
-from awlog.log.segment import SEAL_ABOVE_EVENTS, SEGMENT_EVENTS, ZSTD_LEVEL, ZSTD_LEVEL_SOON, encode_segment
+from awlog.log.segment import (
+    EVENT_BYTES,
+    SEAL_ABOVE_EVENTS,
+    SEGMENT_EVENTS,
+    ZSTD_LEVEL,
+    ZSTD_LEVEL_SOON,
+    encode_segment,
+)
 from awlog.log.segment_index import entry_of
 from awlog.model.commands import NewEvent, SealedBeforehand
 from awlog.model.event import Event, Seq
 from awlog.model.facts import SealedRun
 
 
+def wants_sealing(head: Head) -> bool:
+    """Does it hold more than two segments' worth, in records or in bytes? O(1)."""
+    return len(head) > SEAL_ABOVE_EVENTS or head.size_bytes > SEAL_ABOVE_EVENTS * EVENT_BYTES
+
+
 def records_to_seal(head: Head) -> list[Event]:
     """The oldest records by seq, one segment of them, once the head holds more than two segments' worth; else none."""
-    return head.oldest(SEGMENT_EVENTS) if len(head) > SEAL_ABOVE_EVENTS else []
+    return oldest_records(head) if wants_sealing(head) else []
 
 
-def seal(events: Sequence[Event]) -> SealedRun:
+def oldest_records(head: Head) -> list[Event]:
+    """Those with the least seqs, at most one segment of them."""
+    oldest = head.oldest(SEGMENT_EVENTS)
+    filled = np.cumsum([max(EVENT_BYTES, len(event.payload)) for event in oldest])
+    return oldest[: max(1, int(filled.searchsorted(SEGMENT_EVENTS * EVENT_BYTES, "right")))]
+
+
+def seal(events: Sequence[Event], level: int = ZSTD_LEVEL) -> SealedRun:
     """Events in the order of their seqs as one segment. About 4 ms for a full one."""
-    return _run(columns_of(events), ZSTD_LEVEL)
+    return _run(columns_of(events), level)
 
 
 def _run(columns: Columns, level: int) -> SealedRun:
@@ -45,16 +64,21 @@ def seal_new(events: Sequence[NewEvent]) -> SealedBeforehand:
     changes, which `apply` moves.
 
     The youngest event stays a record: it may become the tail record, which is never in a segment. The others are runs of
-    nearly equal length, so that none of them is left to be written, and sealed later, one by one. About 0.3 µs an event.
+    nearly equal weight, so that none of them is left to be written, and sealed later, one by one. About 0.3 µs an event.
     """
     columns = columns_of_new(events, Seq(1))
     youngest = len(events) - 1 - int(columns.start_us[::-1].argmax())
     others = np.delete(np.arange(len(events)), youngest)
-    run_count = round(len(others) / SEGMENT_EVENTS)
+    lengths = np.maximum(EVENT_BYTES, np.fromiter(map(len, columns.payloads), np.int64, len(columns.payloads)))
+    filled = np.cumsum(lengths[columns.payload_code[others]])
+    run_count = round(int(filled[-1]) / (SEGMENT_EVENTS * EVENT_BYTES)) if len(others) else 0
     if not run_count:
         return [*columns.take(others).events(), columns.event(youngest)], []
-    parts = (columns.take(rows).compacted() for rows in np.array_split(others, run_count))
-    return [columns.event(youngest)], [_run(part, ZSTD_LEVEL_SOON) for part in parts]
+    shares = -(-filled[-1] * np.arange(1, run_count) // run_count)
+    parts = np.split(others, filled.searchsorted(shares) + 1)
+    return [columns.event(youngest)], [
+        _run(columns.take(rows).compacted(), ZSTD_LEVEL_SOON) for rows in parts if len(rows)
+    ]
 
 
 def sealed_if_new(events: Sequence[NewEvent]) -> SealedBeforehand | None:

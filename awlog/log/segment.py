@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 # would halve the index and double what a one-minute read must decode.
 SEGMENT_EVENTS: Final = 4096
 SEAL_ABOVE_EVENTS: Final = 2 * SEGMENT_EVENTS
+# What an event counts for at least, where segments are filled by the length of the payloads. 4096 x 1 KiB: a segment has
+# 4 MiB of them at most, half as much again where many are dealt out evenly, or one that is longer than that. So window
+# titles fill it by their number, and events of 64 KiB make one of 64, which is read in one piece.
+EVENT_BYTES: Final = 1 << 10
 assert SEAL_ABOVE_EVENTS > SEGMENT_EVENTS, "sealing leaves recent records in the head, where heartbeats rewrite them"
 
 # Level 9 against 3: a twentieth smaller, 0.9 ms instead of 0.3 ms for a segment, in a thread that nobody waits for.

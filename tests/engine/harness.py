@@ -19,7 +19,6 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from awlog.engine import engine as engine_module
-from awlog.engine import upkeep as upkeep_module
 from awlog.engine.engine import CACHE_BYTES, Engine
 from awlog.log import decide as decide_module
 from awlog.log import sealing as sealing_module
@@ -56,7 +55,6 @@ def small_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in sizes.items():
             patch.setattr(sealing_module, name, value)
-        patch.setattr(upkeep_module, "SEAL_ABOVE_EVENTS", 2 * SEGMENT_EVENTS)
         patch.setattr(decide_module, "BULK_EVENTS", 2 * SEGMENT_EVENTS)
         patch.setattr(engine_module, "BULK_EVENTS", 2 * SEGMENT_EVENTS)
         patch.setattr(engine_module, "_STEP_EVENTS", 2)
@@ -182,6 +180,12 @@ class WatchedEngine(Engine):
         finally:
             self._upkeep_turn.set()
 
+    async def _empty_heads(self, bucket_numbers: list[BucketNumber], soon: bool) -> None:
+        try:
+            await super()._empty_heads(bucket_numbers, soon)
+        finally:
+            self._upkeep_turn.set()
+
     @property
     def environment(self) -> Environment:
         return self._environment
@@ -206,9 +210,19 @@ class WatchedEngine(Engine):
 
     async def upkept(self) -> None:
         """Returns when no head is longer than upkeep leaves it."""
-        while any(len(bucket.head) > 2 * SEGMENT_EVENTS for bucket in self._durable.buckets()):
+        while (
+            any(len(bucket.head) > 2 * SEGMENT_EVENTS for bucket in self._durable.buckets())
+            or self.heads_bytes() > self._upkeep._heads_bytes_max
+        ):
             await self.next_upkeep_turn()
         await self.quiet()
+
+    def heads_bytes(self) -> int:
+        """What the records of all heads take."""
+        return sum(bucket.head.size_bytes for bucket in self._durable.buckets())
+
+    def limit_heads(self, size_bytes: int) -> None:
+        self._upkeep._heads_bytes_max = size_bytes
 
     async def growing(self) -> None:
         """Returns when the engine waits for readers, so that it can make the map larger."""

@@ -89,11 +89,11 @@ class _SlowSeal:
         self._begun = threading.Event()
         self._may_end = threading.Event()
 
-    def __call__(self, events: Sequence[Event]) -> SealedRun:
+    def __call__(self, events: Sequence[Event], level: int) -> SealedRun:
         self.asked += 1
         self._begun.set()
         assert self._may_end.wait(PATIENCE_S), "the seal was never let go"
-        return seal(events)
+        return seal(events, level)
 
     async def begun(self) -> None:
         assert await asyncio.to_thread(self._begun.wait, PATIENCE_S), "nothing was sealed"
@@ -208,3 +208,75 @@ async def test_sealing_keeps_the_digest(tmp_path: Path):
     assert len(engine.durable_state.bucket("b").index)
     assert engine.digest() == unsealed
     await store.close()
+
+
+async def test_heads_of_many_buckets_are_bounded_together(engine: WatchedEngine):
+    """Thirty buckets with seven records each, none of which is due by itself: the largest are sealed, nothing is lost."""
+    engine.limit_heads(40_000)
+    for number in range(30):
+        await engine.submit(create(f"b{number}"))
+    for n in range(8):
+        for number in range(30):
+            await engine.insert(insert(f"b{number}", event(n, data="x" * (10 * number) + str(n))))
+    await engine.upkept()
+    assert 0 < engine.heads_bytes() <= 40_000
+    assert any(len(bucket.index) for bucket in engine.durable_state.buckets())
+    for number in range(30):
+        data = [e["data"]["d"] for e in await engine.events(f"b{number}")]
+        assert data == ["x" * (10 * number) + str(n) for n in range(7, -1, -1)]
+
+
+async def test_one_long_event_is_sealed_for_its_bytes(engine: WatchedEngine):
+    """Two records in a head of one bucket: one of them is as long as all heads may be."""
+    engine.limit_heads(40_000)
+    await engine.submit(create("b"))
+    for n in range(3):
+        await engine.submit(insert("b", event(n, data="x" * 50_000)))
+    await engine.upkept()
+    assert len(engine.durable_state.bucket("b").index)
+    assert len(await engine.events("b")) == 3
+
+
+async def test_what_comes_in_bulk_waits_while_heads_are_full_and_a_heartbeat_does_not(
+    engine: WatchedEngine, disk: Disk
+):
+    """O2 and O4: with the seal held at the disk, an insertion is not even decided; a heartbeat waits for the disk only."""
+    await engine.submit(create("b"))
+    await engine.submit(insert("b", *(event(n, data="x" * 1000) for n in range(6))))
+    engine.limit_heads(2_000)
+    disk.before_commit.hold()
+    waiting = asyncio.ensure_future(engine.insert(insert("b", event(50))))
+    await disk.before_commit.reached()
+    assert engine.is_full
+    beaten = engine.submit(beat("b", 100))
+    staged = engine.staged_state.bucket("b")
+    assert staged.tail is not None
+    assert staged.tail.start_us == 100_000_000
+    assert not waiting.done()
+    disk.release()
+    await within_patience(beaten)
+    await within_patience(waiting)
+    assert len(await engine.events("b")) == 8
+
+
+async def test_nobody_waits_for_a_seal_that_the_disk_refuses(engine: WatchedEngine, disk: Disk):
+    """The insertion is decided, and meets the disk itself."""
+    await engine.submit(create("b"))
+    await engine.submit(insert("b", *(event(n, data="x" * 1000) for n in range(6))))
+    engine.limit_heads(2_000)
+    disk.fail_next(Unavailable("no"))
+    await within_patience(engine.insert(insert("b", event(50))))
+    assert len(await engine.events("b")) == 7
+
+
+async def test_the_records_of_a_deleted_bucket_count_no_more(engine: WatchedEngine):
+    """Else every deletion would make the heads smaller for ever."""
+    engine.limit_heads(20_000)
+    for _ in range(10):
+        await engine.submit(create("b"))
+        await engine.submit(insert("b", *(event(n, data="x" * 1000) for n in range(6))))
+        await engine.submit(DeleteBucket("b"))
+    await engine.submit(create("b"))
+    await engine.submit(insert("b", *(event(n) for n in range(6))))
+    await engine.quiet()
+    assert not len(engine.durable_state.bucket("b").index)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awlog.log.head import Head
+from awlog.log.head import RECORD_BYTES, Head
 from awlog.model.event import Event, Seq
 from tests.log.events import (
     PAYLOADS,
@@ -69,6 +69,7 @@ def test_a_head_says_what_a_plain_list_says(
         assert head.youngest() == youngest(held)
         assert head.min_start_us() == min((one.start_us for one in held), default=None)
         assert head.max_end_us() == max((one.end_us for one in held), default=None)
+        assert head.size_bytes == sum(RECORD_BYTES + len(one.payload) for one in held)
     for start_us, end_us in ranges:
         assert list(head.newest_first(start_us, end_us)) == meeting(model.values(), start_us, end_us)
     for seq in range(1, 13):

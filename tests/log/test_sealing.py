@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from awlog.log.head import Head
-from awlog.log.sealing import moved, records_to_seal, seal, seal_new
+from awlog.log.sealing import moved, oldest_records, records_to_seal, seal, seal_new
 from awlog.log.segment import SEAL_ABOVE_EVENTS, SEGMENT_EVENTS, decode_segment
 from awlog.model.commands import NewEvent
-from awlog.model.event import Event, Seq
+from awlog.model.event import Event, Payload, Seq
 from awlog.model.facts import SealedRun
 from awlog.model.times import Micros
 from tests.log.events import PAYLOADS, VIM, WEB, event, youngest
@@ -38,6 +38,36 @@ def test_of_a_longer_head_the_oldest_records_by_seq_are_sealed() -> None:
     """One segment of them, in the order of their seqs, whatever their times."""
     chosen = records_to_seal(head_of(range(5, SEAL_ABOVE_EVENTS + 6)))
     assert [one.seq for one in chosen] == list(range(5, SEGMENT_EVENTS + 5))
+
+
+def long_events(count: int, length: int) -> list[Event]:
+    return [event(seq, seq, payload=Payload(b'{"n":%0*d}' % (length, seq))) for seq in range(1, count + 1)]
+
+
+def test_a_head_of_long_events_is_sealed_when_its_bytes_are_two_segments_worth() -> None:
+    """Payloads of 64 KiB: a hundred of them are left alone, and of 128 the oldest 64 are a segment."""
+    head = Head()
+    head.put_all(long_events(100, 65_000))
+    assert records_to_seal(head) == []
+    head.put_all(event(seq, seq, payload=Payload(b'{"n":%065000d}' % seq)) for seq in range(101, 131))
+    assert [one.seq for one in records_to_seal(head)] == list(range(1, 65))
+
+
+def test_one_event_that_is_longer_than_a_segment_is_sealed_alone() -> None:
+    """There is always something to seal."""
+    head = Head()
+    head.put_all(long_events(2, 5_000_000))
+    assert [one.seq for one in oldest_records(head)] == [1]
+
+
+def test_new_events_are_dealt_out_by_the_length_of_their_payloads() -> None:
+    """Ten of 3 MB behind 2,000 short ones: no run has more than three of them, and nothing is lost."""
+    sent = [NewEvent(Micros(i), Micros(0), VIM) for i in range(2000)]
+    sent += [NewEvent(Micros(2000 + i), Micros(0), Payload(b'{"n":%03000000d}' % i)) for i in range(11)]
+    records, runs = seal_new(sent)
+    assert [one.start_us for one in records] == [2010]
+    assert [one.start_us for one in in_runs(runs)] == list(range(2010))
+    assert max(sum(len(one.payload) > 1000 for one in in_runs([run])) for run in runs) <= 3
 
 
 def test_a_run_says_what_its_index_entry_needs() -> None:
