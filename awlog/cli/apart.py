@@ -13,7 +13,7 @@ import click
 import msgspec
 from msgspec import Struct
 
-from awlog.model.errors import CannotStart, DataDamaged, NotDone, Refused
+from awlog.model.errors import CannotStart, DataDamaged, NotDone, OtherFormat, Refused
 from awlog.storage.check import Progress
 from awlog.storage.copying import remove_abandoned
 from awlog.storage.rehearsal import DiedApart, run_apart
@@ -24,13 +24,15 @@ _T = TypeVar("_T", bound=Struct)
 _NICENESS: Final = 10
 
 
-class _Refusal(Struct, frozen=True, tag="refusal"):
+class _Format(Struct, frozen=True):
+    """The store is of another format: what to do about that is all that there is to say."""
+
     message: str
 
 
 def apart(work: Callable[[], _T], kind: type[_T], *, making: Path | None = None, otherwise: str) -> _T:
-    """What `work` gives, done in a child with a lower priority. Raises Refused as it does, else NotDone with the cause and
-    what to do `otherwise`; then what was begun beside `making` is removed.
+    """What `work` gives, done in a child with a lower priority. Raises Refused and OtherFormat as it does, else NotDone with
+    the cause and what to do `otherwise`; then what was begun beside `making` is removed.
     """
 
     def encoded() -> bytes:
@@ -40,6 +42,8 @@ def apart(work: Callable[[], _T], kind: type[_T], *, making: Path | None = None,
             return msgspec.json.encode([None, work()])
         except Refused as refused:
             return msgspec.json.encode([str(refused), None])
+        except OtherFormat as other:
+            return msgspec.json.encode([_Format(str(other)), None])
         except DataDamaged as damaged:
             raise CannotStart(f"{damaged.where} does not match its checksum") from damaged
 
@@ -49,7 +53,9 @@ def apart(work: Callable[[], _T], kind: type[_T], *, making: Path | None = None,
         if making is not None:
             remove_abandoned(making)
         raise NotDone(f"{str(died).rstrip('.')}. {otherwise}") from None
-    refusal, result = msgspec.json.decode(answer, type=tuple[str | None, kind | None])  # type: ignore[valid-type]
+    refusal, result = msgspec.json.decode(answer, type=tuple[str | _Format | None, kind | None])  # type: ignore[valid-type]
+    if isinstance(refusal, _Format):
+        raise OtherFormat(refusal.message)
     if refusal is not None:
         raise Refused(refusal)
     assert result is not None, "it was refused, or it was done"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from awlog.storage.environment import Environment, create_if_new, prepare_directory
+from awlog.storage.environment import Environment, create_if_new, prepare_directory, require_this_format
 from awlog.storage.lock import DirectoryLock
 from awlog.storage.recovery import recover
 from awlog.storage.rehearsal import rehearse
@@ -15,10 +15,11 @@ from awlog.storage.rehearsal import rehearse
 
 @contextmanager
 def owned_store(data_dir: Path) -> Iterator[Environment]:
-    """Raises CannotStart if a server owns the directory, or if the store cannot be opened."""
+    """Raises CannotStart if a server owns the directory, or if the store cannot be opened; OtherFormat."""
     os.umask(0o077)  # whatever is made from here on is the owner's alone
     prepare_directory(data_dir)
     with DirectoryLock(data_dir) as lock:
+        require_this_format(data_dir)
         create_if_new(data_dir)
         rehearse(data_dir, lambda: _open_once(data_dir), let_go=lock.release)
         environment = Environment(data_dir)

@@ -40,6 +40,7 @@ from awlog.cli.local_socket import listen_locally, stop_listening_locally
 from awlog.cli.options import ServerConfig, server_config, server_options
 from awlog.cli.service_manager import ServiceManager, handed_over_sockets
 from awlog.cli.tls import Encryption, encryption_of
+from awlog.cli.upgrading import upgrade
 from awlog.engine.access import AccessRules
 from awlog.engine.backups import BackupPlan
 from awlog.engine.engine import Engine
@@ -48,7 +49,7 @@ from awlog.engine.push import Hub
 from awlog.engine.readers import QueryLimits
 from awlog.engine.webhook import Webhook, check_url
 from awlog.engine.webhooks import WebhookPlan
-from awlog.model.errors import BadRequest, CannotStart, DataDamaged, FormatTooNew
+from awlog.model.errors import BadRequest, CannotStart, DataDamaged, OtherFormat
 from awlog.model.payload import limit_nesting
 from awlog.storage.check import check
 from awlog.storage.copying import remove_abandoned
@@ -99,10 +100,16 @@ def serve(**values: Any) -> None:
         sockets = sockets or listen(config)
         local = listen_locally(config.data_dir)
         unix = None if config.unix_socket is None else listen_unix(config.unix_socket, int(config.unix_socket_mode, 8))
-        identity = create_if_new(config.data_dir)
         inherited = [lock.release, *(listening.close for listening in (*sockets, local, unix) if listening)]
+
+        def let_go() -> None:
+            for each in inherited:
+                each()
+
         remove_abandoned(config.data_dir / DATA_FILE)
-        environment = _open(config, let_go=lambda: [let_go() for let_go in inherited])
+        upgrade(config.data_dir, let_go=let_go)
+        identity = create_if_new(config.data_dir)
+        environment = _open(config, let_go=let_go)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 at = _Places(sockets if unix is None else [*sockets, unix], tls, local)
@@ -123,7 +130,7 @@ def _open(config: ServerConfig, *, let_go: Callable[[], object]) -> Environment:
     except CannotStart as refused:
         try:
             damaged = DamagedEnvironment(config.data_dir)
-        except FormatTooNew:
+        except OtherFormat:
             raise
         except CannotStart:
             raise refused from None

@@ -54,6 +54,10 @@ class ServiceManager:
         if self._interval_s:
             self._live()
 
+    def wait(self, wait_s: int, status: str) -> None:
+        """It takes longer to start than usual: asks for so much time, from now on."""
+        self._tell(f"EXTEND_TIMEOUT_USEC={wait_s * 1_000_000}\nSTATUS={status}")
+
     def stopping(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -10,7 +10,7 @@ import msgspec
 
 from awlog.cli.apart import progress_bar
 from awlog.cli.options import data_dir_options, default_data_dir
-from awlog.model.errors import CannotStart, FormatTooNew
+from awlog.model.errors import CannotStart, OtherFormat
 from awlog.storage.check import Progress, Report, check
 from awlog.storage.environment import Environment, existing
 from awlog.storage.rehearsal import DiedApart, run_apart
@@ -63,10 +63,10 @@ def _check(where: Path, progress: Progress) -> Report:
 
 
 def _losses(where: Path) -> list[str]:
-    """What a repair would not be able to keep. Raises CannotStart if nothing can be read, FormatTooNew."""
+    """What a repair would not be able to keep. Raises CannotStart if nothing can be read, OtherFormat."""
     try:
         salvage = Salvage(where)
-    except FormatTooNew:
+    except OtherFormat:
         raise
     except CannotStart as nothing:
         raise CannotStart(f"{nothing} What is in {where} is no store, or nothing of it is whole.") from None

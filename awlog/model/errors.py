@@ -175,9 +175,21 @@ class NotDone(Damaged):
     """A command could not do its work on a store; the text says the cause and what to do. Exit status 3."""
 
 
-class FormatTooNew(CannotStart):
+class OtherFormat(CannotStart):
+    """The store is whole, but not of the format that this awlog reads and writes."""
+
+
+class FormatTooNew(OtherFormat):
     def __init__(self, found: int, known: int) -> None:
         super().__init__(
             f"The data directory has format {found}, this awlog knows formats up to {known}. "
             "Nothing was touched: install the newer awlog that wrote it, or restore a backup if none ever did."
+        )
+
+
+class FormatTooOld(OtherFormat):
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(
+            f"The data directory has format {found}, this awlog works on format {known}. Nothing was touched: start "
+            "`awlog serve` on it once, which keeps a snapshot and upgrades it; or use the awlog that wrote it."
         )

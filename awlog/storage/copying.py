@@ -17,10 +17,10 @@ from typing import Final
 import lmdb
 
 from awlog.model.errors import CannotStart, DataDamaged
+from awlog.storage import layout
 from awlog.storage.check import Progress, Report, check
 from awlog.storage.environment import DATA_FILE, MAP_BYTES, TABLES_MAX, Environment, device_id_of
 from awlog.storage.identity import Identity, sync_directory, write_identity
-from awlog.storage.layout import FORMAT_VERSION
 from awlog.storage.lock import DirectoryLock
 
 # Copied in one transaction: LMDB keeps the pages of a transaction in memory.
@@ -99,7 +99,7 @@ def give_identity(copy_dir: Path) -> Identity:
     """Writes `identity.json` beside a copy, from what the copy says. Raises DataDamaged."""
     environment = Environment(copy_dir, read_only=True)
     try:
-        identity = Identity(FORMAT_VERSION, device_id_of(environment.lmdb))
+        identity = Identity(layout.FORMAT_VERSION, device_id_of(environment.lmdb))
     finally:
         environment.close()
     write_identity(copy_dir, identity)

@@ -21,6 +21,7 @@ import lmdb
 from awlog.model.errors import CannotStart, FormatTooNew, InsufficientStorage, Unavailable
 from awlog.storage import layout
 from awlog.storage.identity import Identity, new_device_id, read_identity, sync_directory, write_identity
+from awlog.storage.pages import NO_PAGE, PageDamaged, PageFile
 
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
@@ -45,7 +46,7 @@ class Environment:
     """
 
     def __init__(self, data_dir: Path, *, map_bytes: int = MAP_BYTES, read_only: bool = False) -> None:
-        """Opens what `create` made. Raises CannotStart if it cannot be opened, FormatTooNew for a newer format."""
+        """Opens what `create` made. Raises CannotStart if it cannot be opened, OtherFormat for one of another format."""
         self.data_dir = data_dir
         self.reader_count = 0
         self._map_bytes = map_bytes
@@ -254,18 +255,40 @@ def make_lock_file(data_dir: Path) -> None:
 
 
 def check_format(environment: lmdb.Environment, data_dir: Path) -> None:
-    """Reads only. Raises CannotStart if this is not a store of awlog's, FormatTooNew if it is of a newer one."""
+    """Reads only. Raises CannotStart if this is not a store of awlog's, OtherFormat if it is of another one."""
     try:
         with environment.begin() as txn:
             stored = txn.get(layout.FORMAT_KEY, db=environment.open_db(layout.META, txn=txn, create=False))
     except lmdb.NotFoundError:
         stored = None
-    if stored is None or not bytes(stored).isdigit():
+    if stored is None or not bytes(stored).isdigit() or int(stored) == 0:
         raise CannotStart(
             f"{data_dir / DATA_FILE} is an LMDB file, but not one of awlog's, or its format is damaged. Nothing was changed."
         )
-    if int(stored) > layout.FORMAT_VERSION:
-        raise FormatTooNew(int(stored), layout.FORMAT_VERSION)
+    layout.require_known_format(int(stored))
+
+
+def stored_format(data_dir: Path) -> int | None:
+    """The format of a store; None if there is none, or if that cannot be read. Reads a few pages, without LMDB."""
+    try:
+        file = PageFile(data_dir / DATA_FILE)
+    except (PageDamaged, OSError):
+        return None
+    try:
+        root = file.tables(lambda _lost: None).get(layout.META, NO_PAGE)
+        values = [file.value(node) for node in file.nodes(root, lambda _lost: None) if node.key == layout.FORMAT_KEY]
+        return int(values[0]) if values and values[0].isdigit() else None
+    except (PageDamaged, OSError):
+        return None
+    finally:
+        file.close()
+
+
+def require_this_format(data_dir: Path) -> None:
+    """Raises FormatTooNew, FormatTooOld; nothing where there is no store, or where that cannot be read."""
+    found = stored_format(data_dir)
+    if found is not None:
+        layout.require_known_format(found)
 
 
 def _cannot_open(data_dir: Path, error: Exception) -> CannotStart:

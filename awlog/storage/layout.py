@@ -13,7 +13,7 @@ from awlog.log.segment_index import SegmentEntry
 from awlog.log.write_set import ProducerRow, SettingRow, TailRow, Tombstone
 from awlog.model.access import Grant, Scope, Token
 from awlog.model.bucket import BucketMeta, Origin
-from awlog.model.errors import DataDamaged
+from awlog.model.errors import DataDamaged, FormatTooNew, FormatTooOld
 from awlog.model.event import BucketNumber, Change, Event, Payload, Seq
 from awlog.model.times import Micros
 
@@ -300,6 +300,14 @@ def encode_tokens_required(*, required: bool) -> bytes:
 def decode_tokens_required(value: bytes) -> bool:
     """Raises DataDamaged."""
     return without_checksum(TOKENS_REQUIRED_KEY, value, "What says whether tokens are required") == b"1"
+
+
+def require_known_format(found: int) -> None:
+    """Raises FormatTooNew, FormatTooOld."""
+    if found > FORMAT_VERSION:
+        raise FormatTooNew(found, FORMAT_VERSION)
+    if found < FORMAT_VERSION:
+        raise FormatTooOld(found, FORMAT_VERSION)
 
 
 def with_checksum(key: bytes, value: bytes) -> bytes:

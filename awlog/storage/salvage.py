@@ -19,7 +19,7 @@ from awlog.log.segment import decode_segment
 from awlog.log.segment_index import SegmentEntry, describes
 from awlog.log.write_set import TailRow
 from awlog.model.bucket import BucketMeta
-from awlog.model.errors import AwlogError, CannotStart, DataDamaged, FormatTooNew
+from awlog.model.errors import AwlogError, CannotStart, DataDamaged
 from awlog.model.event import BucketNumber, Event, Seq
 from awlog.storage import layout
 from awlog.storage.environment import DATA_FILE
@@ -233,10 +233,10 @@ class Salvage:
                 self.rows[name].setdefault(node.key, value)
 
     def _check_format(self) -> None:
-        """Raises FormatTooNew, CannotStart."""
+        """Raises FormatTooNew, FormatTooOld, CannotStart."""
         stored = self.rows[layout.META].get(layout.FORMAT_KEY)
-        if stored is not None and int(stored) > layout.FORMAT_VERSION:
-            raise FormatTooNew(int(stored), layout.FORMAT_VERSION)
+        if stored is not None:
+            layout.require_known_format(int(stored))
         if stored is None and not any(self.rows[name] for name in (layout.BUCKETS, layout.TAILS, layout.LOG)):
             raise CannotStart(
                 f"Nothing of awlog's can be read in {self.data_dir / DATA_FILE}. Nothing was changed. Restore a backup."
