@@ -43,10 +43,11 @@ EXPECTED = {
     errors.NotDone("why"): 500,
     errors.CannotStart("why"): 500,
     errors.FormatTooNew(2, 1): 500,
+    errors.OtherFormat("why"): 500,
     errors.FormatTooOld(1, 2): 500,
 }
 # The groups: who has to act.
-GROUPS = {errors.AwlogError, errors.Refused, errors.Busy, errors.Damaged, errors.OtherFormat}
+GROUPS = {errors.AwlogError, errors.Refused, errors.Busy, errors.Damaged}
 
 
 @pytest.mark.parametrize(("error", "status"), EXPECTED.items(), ids=lambda value: type(value).__name__)
