@@ -31,6 +31,8 @@ _HEADERS: Final = {
 }
 # A link to another page of the manual, and perhaps to a heading on it.
 _PAGE_LINK: Final = re.compile(r"([a-z-]+)\.md(#[a-z0-9-]+)?")
+# Where links to files of the repository begin, as seen from the pages in it.
+_REPOSITORY: Final = "../../"
 
 
 def serve_manual(call: Call, path: str, below: Sequence[str]) -> web.StreamResponse:
@@ -81,16 +83,24 @@ def _as_html(markdown: str) -> str:
     for at, token in enumerate(tokens):
         if token.type == "heading_open":
             token.attrSet("id", _anchor(tokens[at + 1].content))
-        for inner in token.children or ():
-            if inner.type == "link_open":
-                inner.attrSet("href", _link(inner))
+        _set_links(token.children or ())
     return str(parser.renderer.render(tokens, parser.options, {}))
 
 
-def _link(token: Token) -> str:
-    href = str(token.attrGet("href") or "")
-    found = _PAGE_LINK.fullmatch(href)
-    return href if found is None else f"./{'' if found[1] == _INDEX else found[1]}{found[2] or ''}"
+def _set_links(tokens: Sequence[Token]) -> None:
+    """Links to other pages lead there; those to files of the repository, which is not served, become their texts."""
+    for opening, closing in zip(_of_type(tokens, "link_open"), _of_type(tokens, "link_close"), strict=True):
+        href = str(opening.attrGet("href") or "")
+        found = _PAGE_LINK.fullmatch(href)
+        if found is not None:
+            opening.attrSet("href", f"./{'' if found[1] == _INDEX else found[1]}{found[2] or ''}")
+        elif href.startswith(_REPOSITORY):
+            opening.tag = closing.tag = "span"
+            opening.attrs = {"title": href.removeprefix(_REPOSITORY)}
+
+
+def _of_type(tokens: Sequence[Token], name: str) -> list[Token]:
+    return [token for token in tokens if token.type == name]
 
 
 def _anchor(heading: str) -> str:

@@ -41,6 +41,13 @@ def test_links_between_pages_lead_to_headings_that_exist(desk_server: Server, na
         assert not anchor or f'id="{anchor}"' in shown, (target, anchor)
 
 
+def test_links_into_the_repository_are_texts_that_name_the_file(desk_server: Server) -> None:
+    """The server has no repository to lead to."""
+    shown = page(desk_server, "promises")
+    assert 'title="tests/faults/test_sigkill.py#' in shown
+    assert 'href="../../' not in shown
+
+
 def test_what_is_no_page_is_not_found(desk_server: Server) -> None:
     """Whatever it looks like; the folder without a slash leads to the one with it."""
     for path in ("nothing", "index.md", "manual.css/x", "..%2findex", "a/b"):
