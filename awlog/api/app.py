@@ -231,14 +231,14 @@ class App:
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(request.method, "GET, HEAD, OPTIONS")
         if endpoint.scope is not None and not self._is_local:
-            call.access = self._engine.admit(request.headers.getall("Authorization", [])).access
+            call.access = self._engine.tokens.admit(request.headers.getall("Authorization", [])).access
         endpoint.check(call.access, None)
         return await endpoint.handler(call)
 
     def _admitted(self, method: str, segments: list[str], authorization: list[str]) -> Access:
         """Who asks, before anything is said about the path. Raises Unauthorized, but for what is open to everybody."""
         try:
-            return self._engine.admit(authorization).access
+            return self._engine.tokens.admit(authorization).access
         except Unauthorized:
             if method != "OPTIONS" and not self._router.is_open(method, segments):
                 raise

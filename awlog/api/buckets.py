@@ -21,14 +21,14 @@ _LOCAL = "!local"
 @described(Operation(dict[str, wire.BucketBody]))
 async def list_buckets(call: Call) -> web.StreamResponse:
     """All buckets that may be read, by id."""
-    views = [view for view in call.engine.buckets() if call.access.may(Scope.READ, view.meta.id)]
+    views = [view for view in call.engine.reads.buckets() if call.access.may(Scope.READ, view.meta.id)]
     return call.json(wire.encode({view.meta.id: wire.bucket_body(view) for view in views}))
 
 
 @described(Operation(wire.BucketBody))
 async def get_bucket(call: Call) -> web.StreamResponse:
     """One bucket: its metadata, and the span of its events."""
-    return call.json(wire.encode(wire.bucket_body(call.engine.bucket(call.params["bucket_id"]))))
+    return call.json(wire.encode(wire.bucket_body(call.engine.reads.bucket(call.params["bucket_id"]))))
 
 
 @described(

@@ -108,7 +108,7 @@ async def forget(call: Call) -> web.StreamResponse:
     body = wire.decode(_FORGET, await call.json_body())
     if body.bucket is None:
         call.access.require(Scope.ADMIN)
-        numbers = [view.meta.number for view in call.engine.buckets() if view.meta.origin is None]
+        numbers = [view.meta.number for view in call.engine.reads.buckets() if view.meta.origin is None]
     else:
         call.access.require(Scope.WRITE, body.bucket)
         numbers = [_own(call, body.bucket)]
@@ -118,7 +118,7 @@ async def forget(call: Call) -> web.StreamResponse:
 
 def _own(call: Call, bucket_id: str) -> BucketNumber:
     """Raises NoSuchBucket, and MirroredBucket for one that a device pushes here: its time is erased there."""
-    meta = call.engine.bucket(bucket_id).meta
+    meta = call.engine.reads.bucket(bucket_id).meta
     if meta.origin is not None:
         raise MirroredBucket(bucket_id, meta.origin.device_id)
     return meta.number

@@ -59,7 +59,7 @@ async def read_events(call: Call) -> web.StreamResponse:
     start_us, end_us = range_end(call, "start"), range_end(call, "end")
     count_max = _limit(call.query.get("limit"))
     form = form_of(call)
-    fingerprint = call.engine.fingerprint(call.params["bucket_id"], start_us, end_us)
+    fingerprint = call.engine.reads.fingerprint(call.params["bucket_id"], start_us, end_us)
     headers = {}
     if fingerprint is not None:
         shown = "" if form is JSON else f"-{form.name}{call.query.get('spreadsheet', '')}"
@@ -79,7 +79,7 @@ async def read_events(call: Call) -> web.StreamResponse:
             with_ids=True,
             headers=headers,
         )
-    chunks = call.engine.read_json(call.params["bucket_id"], start_us, end_us, count_max=count_max)
+    chunks = call.engine.reads.range_json(call.params["bucket_id"], start_us, end_us, count_max=count_max)
     return await call.stream(_as_list(chunks), headers)
 
 
@@ -92,7 +92,7 @@ def _names(if_none_match: str, tag: str) -> bool:
 async def _read_page(call: Call) -> web.StreamResponse:
     """`{"events": [...], "next": cursor or null}`: the range in parts, stable while others write."""
     bucket_id, query = call.params["bucket_id"], call.query
-    number = call.engine.bucket(bucket_id).meta.number
+    number = call.engine.reads.bucket(bucket_id).meta.number
     page_size = _limit(query.get("page_size", str(_PAGE_EVENTS)))
     if page_size is None or not 1 <= page_size <= PAGE_EVENTS_MAX:
         raise BadRequest(f"`page_size` must be an integer from 1 to {PAGE_EVENTS_MAX}")
@@ -103,8 +103,8 @@ async def _read_page(call: Call) -> web.StreamResponse:
     else:
         if "limit" in query:
             raise BadRequest("`limit` has no meaning for pages: leave it out")
-        page = call.engine.first_page(bucket_id, range_end(call, "start"), range_end(call, "end"))
-    events, following = await call.engine.read_page(bucket_id, page, count_max=page_size)
+        page = call.engine.reads.first_page(bucket_id, range_end(call, "start"), range_end(call, "end"))
+    events, following = await call.engine.reads.page_json(bucket_id, page, count_max=page_size)
     cursor = b"null" if following is None else b'"%b"' % cursor_of(number, following).encode()
     return await call.long_json(b'{"events":[%b],"next":%b}' % (events, cursor))
 
@@ -123,17 +123,17 @@ async def _as_list(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
 async def count_events(call: Call) -> web.StreamResponse:
     """How many events meet [start, end]."""
     start_us, end_us = range_end(call, "start", "starttime"), range_end(call, "end", "endtime")
-    return call.json(b"%d" % await call.engine.count(call.params["bucket_id"], start_us, end_us))
+    return call.json(b"%d" % await call.engine.reads.count(call.params["bucket_id"], start_us, end_us))
 
 
 @described(Operation(wire.StoredEvent))
 async def get_event(call: Call) -> web.StreamResponse:
     """One stored event, uncut."""
     bucket_id, text = call.params["bucket_id"], call.params["event_id"]
-    call.engine.bucket(bucket_id)
+    call.engine.reads.bucket(bucket_id)
     if INTEGER.fullmatch(text) is None:
         raise NoSuchEvent(bucket_id, text)
-    return call.json(await call.engine.event_json(bucket_id, int(text)))
+    return call.json(await call.engine.reads.event_json(bucket_id, int(text)))
 
 
 @described(Operation(wire.DeletedBody))

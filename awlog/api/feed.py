@@ -78,7 +78,7 @@ async def _told(
     with call.in_progress.telling(feed.close):
         async with aclosing(feed.follow(since, shown, idle_s=max(wait_s, 0.001))) as following:
             async for told in following:
-                call.engine.check_admitted(call.access)
+                call.engine.tokens.check(call.access)
                 if told is None:
                     if count or loop.time() >= until_s:
                         return
@@ -101,7 +101,7 @@ async def _stream_events(call: Call, since: Change, shown: FeedFilter) -> web.St
         async with aclosing(feed.follow(since, shown, idle_s=KEEP_ALIVE_S)) as following:
             known = since
             async for told in following:
-                call.engine.check_admitted(call.access)
+                call.engine.tokens.check(call.access)
                 if told is None:
                     # Also where it is: what a filter hides need not be looked at again after a disconnection.
                     await _write(

@@ -51,7 +51,7 @@ async def send_document(
     headers: dict[str, str] | None = None,
 ) -> web.StreamResponse:
     """Events as a file to keep, `name` and the form's suffix."""
-    document = call.engine.document(
+    document = call.engine.reads.document(
         form,
         bucket_id,
         start_us,

@@ -67,7 +67,7 @@ async def heartbeats(call: Call) -> web.StreamResponse:
         beats = _decode_list(raw, bucket_id, pulsetime_us, _payloads)
     else:
         beats = await asyncio.to_thread(_decode_list, raw, bucket_id, pulsetime_us, wire.PayloadCache())
-    call.engine.bucket(bucket_id)
+    call.engine.reads.bucket(bucket_id)
     taken = await call.engine.submit_heartbeats(SendHeartbeats(beats))
     named = [refused_body(why, index=at) for at, why in taken.refused[:REFUSED_NAMED_MAX]]
     body = wire.TakenBody(taken.end, taken.merged, taken.inserted, 0, len(taken.refused), named, dropped=taken.dropped)

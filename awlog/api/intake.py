@@ -145,7 +145,7 @@ class Intake:
 
         Raises what a commit raised, and Unauthorized when the token is good no longer: what is behind it is not taken.
         """
-        self._engine.check_admitted(self._access)
+        self._engine.tokens.check(self._access)
         if block is None:
             setting = "the setting `max_body_bytes` sets the limit"
             await self._submit([PayloadTooLarge(f"The line is longer than {self._line_bytes_max} bytes; {setting}")])

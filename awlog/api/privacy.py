@@ -77,9 +77,9 @@ async def preview_filters(call: Call) -> web.StreamResponse:
     text = wire.value_or_none(body.rules)
     if text is None:
         call.access.require(Scope.READ)  # the answer shows them, and settings belong to the server as a whole
-        text = call.engine.setting(FILTERS_SETTING) or b"[]"
+        text = call.engine.reads.setting(FILTERS_SETTING) or b"[]"
     rules = filter_rules(text)
-    views = [view.meta for view in call.engine.buckets() if call.access.may(Scope.READ, view.meta.id)]
+    views = [view.meta for view in call.engine.reads.buckets() if call.access.may(Scope.READ, view.meta.id)]
     is_admin = call.access.may(Scope.ADMIN)
     previews = await call.engine.editor.preview(
         Obey(text), [meta.number for meta in views], samples_max=_SAMPLES_MAX if is_admin else 0
@@ -103,7 +103,7 @@ async def preview_filters(call: Call) -> web.StreamResponse:
 async def apply_filters(call: Call) -> web.StreamResponse:
     """Starts the job that does to stored events what the stored privacy filters would have done when they came in."""
     wire.decode(_APPLY, await call.json_body())
-    text = call.engine.setting(FILTERS_SETTING)
+    text = call.engine.reads.setting(FILTERS_SETTING)
     if text is None or not any(rule.enabled for rule in filter_rules(text)):
         raise BadRequest(f"There is no rule to apply: the setting `{FILTERS_SETTING}` has none that is enabled")
     engine = call.engine

@@ -113,9 +113,11 @@ async def hello(call: Call) -> web.StreamResponse:
     decoded = asyncio.to_thread(wire.decode, _HELLO, raw) if len(raw) > LARGE_BODY_BYTES else None
     body = wire.decode(_HELLO, raw) if decoded is None else await decoded
     _check_device(call, body.device)
-    known = call.engine.push_cursors(body.device)
+    known = call.engine.reads.push_cursors(body.device)
     refused = set()
-    for at, (id_, here) in enumerate(call.engine.pushed_ids(body.device, [*known, *(body.buckets.keys() - known)]), 1):
+    for at, (id_, here) in enumerate(
+        call.engine.reads.pushed_ids(body.device, [*known, *(body.buckets.keys() - known)]), 1
+    ):
         if not call.access.may(Scope.WRITE, here):
             refused.add(id_)
         if at % _STEP_IDS == 0:
@@ -139,7 +141,7 @@ async def push(call: Call) -> web.StreamResponse:
     decoded = asyncio.to_thread(_command, raw, bucket_id) if len(raw) > LARGE_BODY_BYTES else None
     command = _command(raw, bucket_id) if decoded is None else await decoded
     _check_device(call, command.device_id)
-    call.access.require(Scope.WRITE, call.engine.pushed_to(command.device_id, bucket_id))
+    call.access.require(Scope.WRITE, call.engine.reads.pushed_to(command.device_id, bucket_id))
     await call.engine.room()
     try:
         await call.engine.submit(command)

@@ -41,7 +41,7 @@ async def query(call: Call) -> web.StreamResponse:
     body = wire.decode(wire.QUERY, await call.json_body())
     explain = call.query.get("explain") == "1"
     running = asyncio.ensure_future(
-        call.engine.query(
+        call.engine.readers.query(
             body.query,
             body.timeperiods,
             name=call.query.get("name", ""),
@@ -63,7 +63,7 @@ async def query(call: Call) -> web.StreamResponse:
         results = Raw(b"[%b]" % b"".join(answer.parts))
         return call.json(wire.encode({"results": results, "explanation": answer.explanation}))
     finally:
-        call.engine.let_go(answer)
+        call.engine.readers.let_go(answer)
 
 
 async def _as_list(parts: list[bytes]) -> AsyncGenerator[bytes]:

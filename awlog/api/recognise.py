@@ -104,16 +104,16 @@ class HeaderBlocks:
     def __init__(
         self,
         guard: Guard,
-        engine: Admitting,
+        tokens: Admitting,
         *,
         body_bytes_max: int,
         now_s: Callable[[], float],
         heeds_proxies: bool = False,
     ) -> None:
-        """`now_s`: the loop's clock. Tell `engine` to call `forget_all` when its tokens change."""
+        """`now_s`: the loop's clock. Tell `tokens` to call `forget_all` when they change."""
         self._guard = guard
         self._heeds_proxies = heeds_proxies
-        self._engine = engine
+        self._tokens = tokens
         self._body_bytes_max = min(body_bytes_max, BODY_BYTES_MAX)
         self._now_s = now_s
         self._known: OrderedDict[bytes, Known] = OrderedDict()
@@ -171,12 +171,12 @@ class HeaderBlocks:
         try:
             self._guard.check_host(hosts, message.path, forwarded)
             cors = self._guard.admit("POST", headers.get("Origin"), hosts)
-            admission = self._engine.admit(headers.getall("Authorization", []))
+            admission = self._tokens.admit(headers.getall("Authorization", []))
         except Refused:
             return None
         known_s = KNOWN_S
         if admission.expires_us is not None:
-            known_s = min(known_s, seconds_from_us(Micros(admission.expires_us - self._engine.clock())))
+            known_s = min(known_s, seconds_from_us(Micros(admission.expires_us - self._tokens.clock())))
         until_s = self._now_s() + known_s
         lines = {**cors, "Content-Type": "application/json", "Content-Length": ""}
         answer_headers = "".join(f"\r\n{name}: {value}" for name, value in lines.items())

@@ -21,7 +21,7 @@ _NULL: Final = b"null"
 @described(Operation(dict[str, Any]))
 async def all_settings(call: Call) -> web.StreamResponse:
     """All settings, by key."""
-    return call.json(wire.encode({key: Raw(value) for key, value in call.engine.settings().items()}))
+    return call.json(wire.encode({key: Raw(value) for key, value in call.engine.reads.settings().items()}))
 
 
 @described(Operation(wire.RefusalBody, bodies=(Body(Any, "04:00"),), status=400))
@@ -34,7 +34,7 @@ async def without_key(call: Call) -> web.StreamResponse:
 @described(Operation(Any))
 async def get_setting(call: Call) -> web.StreamResponse:
     """The value, `null` if it is not set."""
-    return call.json(call.engine.setting(_key(call)) or _NULL)
+    return call.json(call.engine.reads.setting(_key(call)) or _NULL)
 
 
 @described(Operation(Any, bodies=(Body(Any, "04:00"),)))

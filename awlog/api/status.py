@@ -12,6 +12,7 @@ from awlog.api import wire
 from awlog.api.call import Call
 from awlog.api.describe import Operation, Parameter, described
 from awlog.api.events import INTEGER, range_end
+from awlog.engine.reader_process import TimelineRequest
 from awlog.engine.status import RECENT_US, BucketStatus
 from awlog.model.access import Scope
 from awlog.model.errors import BadRequest
@@ -132,13 +133,13 @@ async def get_status(call: Call) -> web.StreamResponse:
     """Is it recording? Each bucket's newest event, and how the server is."""
     engine = call.engine
     events, buckets = 0, []
-    for at, each in enumerate(await engine.bucket_statuses(), 1):
+    for at, each in enumerate(await engine.status.of_buckets(), 1):
         if call.access.may(Scope.READ, each.meta.id):
             events += each.event_count
             buckets.append(_bucket_body(each))
         if at % _STEP_BUCKETS == 0:
             await asyncio.sleep(0)
-    server = engine.status()
+    server = engine.status.of_server()
     body = StatusBody(
         format_timestamp(engine.clock()),
         round(server.uptime_s, 3),
@@ -161,7 +162,7 @@ async def get_status(call: Call) -> web.StreamResponse:
 @described(Operation(dict[str, int]))
 async def get_sizes(call: Call) -> web.StreamResponse:
     """Bytes on the disk by bucket."""
-    sizes = await call.engine.sizes_bytes()
+    sizes = await call.engine.status.sizes_bytes()
     return await call.long_json(
         wire.encode({id_: size for id_, size in sizes.items() if call.access.may(Scope.READ, id_)})
     )
@@ -173,7 +174,7 @@ async def get_timeline(call: Call) -> web.StreamResponse:
     start_us, end_us = _range(call)
     bin_count = _bin_count(call, BINS_MAX)
     ids = [call.params["bucket_id"]]
-    parts = await call.engine.timeline(ids, start_us, end_us, bin_count=bin_count, events_max=EVENTS_MAX)
+    parts = await call.engine.readers.timeline(TimelineRequest(ids, start_us, end_us, bin_count, EVENTS_MAX))
     return await _answer(call, start_us, end_us, bin_count, parts)
 
 
@@ -181,9 +182,9 @@ async def get_timeline(call: Call) -> web.StreamResponse:
 async def get_timelines(call: Call) -> web.StreamResponse:
     """What fills a range of every bucket, in `bins`. Under 300 KB: many buckets get fewer bins."""
     start_us, end_us = _range(call)
-    ids = [view.meta.id for view in call.engine.buckets() if call.access.may(Scope.READ, view.meta.id)]
+    ids = [view.meta.id for view in call.engine.reads.buckets() if call.access.may(Scope.READ, view.meta.id)]
     bin_count = min(_bin_count(call, BINS_MAX), max(1, ALL_BINS_MAX // max(1, len(ids))))
-    parts = await call.engine.timeline(ids, start_us, end_us, bin_count=bin_count, events_max=0)
+    parts = await call.engine.readers.timeline(TimelineRequest(ids, start_us, end_us, bin_count, 0))
     return await _answer(call, start_us, end_us, bin_count, parts)
 
 

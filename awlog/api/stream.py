@@ -276,7 +276,7 @@ class _Conversation:
         with call.in_progress.telling(feed.close):
             async with aclosing(feed.follow(since, filter_of(call.access, wanted.bucket_prefix))) as following:
                 async for told in following:
-                    call.engine.check_admitted(call.access)
+                    call.engine.tokens.check(call.access)
                     for entry in told.entries if told is not None else ():
                         await self._send(entry.line)
                     await self._send(position_line(since if told is None else told.to))
@@ -291,7 +291,7 @@ class _Conversation:
         if hello.bucket is not UNSET:
             return False
         access = self._call.access
-        known = self._call.engine.last_sequence(own_id(hello.producer, access))
+        known = self._call.engine.reads.last_sequence(own_id(hello.producer, access))
         sequence = known + 1 if hello.sequence is None else hello.sequence
         self._intake.number(checked_producer(hello.producer, sequence, access))
         await self._send(b'{"hello":"%b","sequence":%d}' % (SUBPROTOCOL.encode(), known))

@@ -15,8 +15,8 @@ from awlog.model.times import parse_timestamp
 @described(Operation(wire.TokensBody))
 async def list_tokens(call: Call) -> web.StreamResponse:
     """All tokens without their secrets, and whether one is needed."""
-    tokens = [wire.token_body(token) for token in call.engine.tokens()]
-    return call.json(wire.encode(wire.TokensBody(call.engine.requires_tokens, tokens)))
+    tokens = [wire.token_body(token) for token in call.engine.tokens.all()]
+    return call.json(wire.encode(wire.TokensBody(call.engine.tokens.are_required, tokens)))
 
 
 @described(
@@ -30,7 +30,7 @@ async def create_token(call: Call) -> web.StreamResponse:
     body = wire.decode(wire.CREATE_TOKEN, await call.json_body())
     grants = [parse_grant(text) for text in body.scopes]
     expires_us = None if body.expires is None else parse_timestamp(body.expires)
-    secret, token = await call.engine.create_token(body.name, grants, expires_us)
+    secret, token = await call.engine.tokens.create(body.name, grants, expires_us)
     return call.json(wire.encode(wire.NewTokenBody(secret, wire.token_body(token))))
 
 
@@ -39,7 +39,7 @@ async def require_tokens(call: Call) -> web.StreamResponse:
     """Says whether requests need a token, `{"required": false}` for example; the tokens stay as they are."""
     body = wire.decode(wire.REQUIRED, await call.json_body())
     await call.engine.submit(RequireTokens(body.required))
-    return call.json(wire.encode(wire.RequiredBody(call.engine.requires_tokens)))
+    return call.json(wire.encode(wire.RequiredBody(call.engine.tokens.are_required)))
 
 
 @described(Operation(wire.EmptyBody))

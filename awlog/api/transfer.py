@@ -13,7 +13,7 @@ from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call, is_json, silence, too_large
 from awlog.api.describe import Body, Operation, described
 from awlog.api.forms import FILE_TYPES, FORM_PARAMETERS, content_disposition, form_of, send_document
-from awlog.engine.engine import ExportedBucket
+from awlog.engine.reading import ExportedBucket
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, NewEvent
 from awlog.model.errors import BadRequest, UnsupportedMediaType
@@ -56,7 +56,7 @@ async def _export(call: Call, bucket_id: str | None, name: str) -> web.StreamRes
     if form is not JSON:
         return await send_document(call, form, bucket_id, name)
     filename = f"{name}.json"
-    async with call.engine.export(bucket_id) as buckets:
+    async with call.engine.reads.export(bucket_id) as buckets:
         return await call.stream(_document(buckets), {"Content-Disposition": content_disposition(filename)})
 
 

@@ -18,7 +18,7 @@ _TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 async def metrics(call: Call) -> web.StreamResponse:
     """What Prometheus takes: counters since the start, and gauges of this moment."""
-    figures = await call.engine.figures()
+    figures = await call.engine.status.figures()
     text = await asyncio.to_thread(_rendered, figures, call.counts)
     return web.Response(body=text, headers={"Content-Type": _TEXT_TYPE, "Cache-Control": "no-store"})
 

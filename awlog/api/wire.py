@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from awlog.engine import bulk
-from awlog.engine.engine import BucketView
+from awlog.engine.reading import BucketView
 from awlog.model.access import Token
 from awlog.model.bucket import EMPTY_PAYLOAD
 from awlog.model.commands import NewEvent

@@ -16,11 +16,11 @@ from msgspec import Struct
 from awlog.api.configuration import BODY_BYTES_MAX, IMPORT_BYTES_MAX, EdgeLimits
 from awlog.api.proxies import UNIX_PEER, Proxies
 from awlog.engine.backups import BACKUP_INTERVAL_S, BACKUP_KEEP
-from awlog.engine.engine import CACHE_BYTES
 from awlog.engine.forwarder import FORWARD_INTERVAL_S, FORWARD_WARN_S
 from awlog.engine.jobs import JOBS_WAITING_MAX
 from awlog.engine.readers import QueryLimits
 from awlog.engine.retention import RETENTION_INTERVAL_S
+from awlog.engine.store import CACHE_BYTES
 from awlog.engine.webhooks import WEBHOOK_INTERVAL_S
 from awlog.model.payload import NESTING_MAX
 from awlog.storage.room import RESERVE_BYTES

@@ -238,7 +238,7 @@ async def _serve(
         jobs_waiting_max=config.max_jobs_waiting,
         webhook_plan=_webhook_plan(config),
     )
-    check_exposure(config, needs_tokens=engine.access_is_set_up)
+    check_exposure(config, needs_tokens=engine.tokens.are_set_up)
     if config.retention_interval_s:
         engine.retention.every(config.retention_interval_s)
     # What was loaded stays for ever: the collector need not walk over it again and again.
@@ -255,12 +255,12 @@ async def _serve(
     if config.fast_lane and not config.access_log:
         blocks = HeaderBlocks(
             app.guard,
-            engine,
+            engine.tokens,
             body_bytes_max=config.max_body_bytes,
             now_s=loop.time,
             heeds_proxies=bool(config.trusted_proxies),
         )
-        engine.on_access_changed(blocks.forget_all)
+        engine.tokens.on_changed(blocks.forget_all)
     lane = FastLane(
         engine,
         blocks,
@@ -307,7 +307,7 @@ async def _serve(
     with suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), _READER_AFTER_S)
     if not stopping.is_set():
-        await engine.start_reader()
+        await engine.readers.start_ahead()
         await stopping.wait()
     manager.stopping()
     _log.info("stopping", untold=telemetry.untold_count())

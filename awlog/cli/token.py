@@ -187,15 +187,15 @@ class _Tokens:
         async def by_engine(engine: Engine) -> Any:
             grants = [parse_grant(text) for text in body["scopes"]]
             expires_us = None if body["expires"] is None else parse_timestamp(body["expires"])
-            secret, made = await engine.create_token(body["name"], grants, expires_us)
+            secret, made = await engine.tokens.create(body["name"], grants, expires_us)
             return msgspec.to_builtins(wire.NewTokenBody(secret, wire.token_body(made)))
 
         return self._ask(lambda server: server.ask("POST", "/api/0/tokens", body), by_engine, makes=True)
 
     def all(self) -> Any:
         async def by_engine(engine: Engine) -> Any:
-            tokens = [wire.token_body(each) for each in engine.tokens()]
-            return msgspec.to_builtins(wire.TokensBody(engine.requires_tokens, tokens))
+            tokens = [wire.token_body(each) for each in engine.tokens.all()]
+            return msgspec.to_builtins(wire.TokensBody(engine.tokens.are_required, tokens))
 
         return self._ask(lambda server: server.ask("GET", "/api/0/tokens"), by_engine)
 
@@ -212,7 +212,7 @@ class _Tokens:
 
         async def by_engine(engine: Engine) -> bool:
             await engine.submit(RequireTokens(required))
-            return engine.requires_tokens
+            return engine.tokens.are_required
 
         body = {"required": required}
         return self._ask(lambda server: bool(server.ask("PUT", "/api/0/tokens", body)["required"]), by_engine)

@@ -73,7 +73,8 @@ class Door:
         self._rules = rules
         self._api_key_digest = None if rules.api_key is None else _digest(rules.api_key)
         self._api_key = Admission(Access("api_key", (Grant(Scope.ADMIN),)))
-        self._tokens: dict[str, Token] = {}
+        self.tokens: dict[str, Token] = {}
+        """By id."""
         self._by_digest: dict[bytes, tuple[Token, Admission]] = {}
         self._remembered = False
         # By id, when tokens were used that is not written down yet.
@@ -93,8 +94,8 @@ class Door:
     def take(self, tokens: dict[str, Token], *, required: bool) -> None:
         """The durable state is this now. O(tokens)."""
         # A token is never another than it was, but for its last use.
-        changed = tokens.keys() != self._tokens.keys() or required != self._remembered
-        self._tokens = dict(tokens)
+        changed = tokens.keys() != self.tokens.keys() or required != self._remembered
+        self.tokens = dict(tokens)
         self._remembered = required
         self._by_digest = {
             token.digest: (token, Admission(Access(token.name or token.id, token.grants, token.id), token.expires_us))
@@ -125,7 +126,7 @@ class Door:
     def check(self, access: Access, now_us: Micros) -> None:
         """For what lasts: raises Unauthorized if who was admitted then would not be admitted now."""
         if access.token_id is not None:
-            token = self._tokens.get(access.token_id)
+            token = self.tokens.get(access.token_id)
             if token is None and self.requires_tokens:
                 raise Unauthorized("The token was revoked")
             if token is not None:

@@ -34,12 +34,14 @@ class Histogram:
 class Counts:
     """Since the start of the server. Loop only."""
 
-    __slots__ = ("batch_requests", "commit_s", "failed_commits", "inserted", "merged", "unchanged")
+    __slots__ = ("batch_requests", "commit_s", "failed_commits", "inserted", "merged", "streamed", "unchanged")
 
     def __init__(self) -> None:
         self.merged = 0
         self.inserted = 0
         self.unchanged = 0
+        self.streamed = 0
+        """Heartbeats of streams: they are answered many at once."""
         self.failed_commits = 0
         self.commit_s = Histogram(_COMMIT_BOUNDS_S)
         self.batch_requests = Histogram(_BATCH_BOUNDS)

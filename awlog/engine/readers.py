@@ -120,9 +120,11 @@ class Readers:
         self._outdated: set[asyncio.subprocess.Process] = set()
 
     async def query(
-        self, lines: list[str], periods: list[str], *, name: str, explain: bool, prefixes: tuple[str, ...]
+        self, lines: list[str], periods: list[str], *, name: str, explain: bool, prefixes: tuple[str, ...] = ("",)
     ) -> QueryAnswer:
-        """Raises QueryError, BadRequest, DataDamaged, and Overloaded if too many queries wait. Cancel it to end it.
+        """Runs a program once for each period, all on one snapshot; it sees the buckets whose ids begin so.
+
+        Raises QueryError, BadRequest, DataDamaged, and Overloaded if too many queries wait. Cancel it to end it.
 
         Call `let_go` when the answer is on its way: long ones wait for each other, while they hold their turn.
         """
@@ -135,7 +137,7 @@ class Readers:
             self._answers.give_back(answer.held_bytes)
 
     async def timeline(self, request: TimelineRequest) -> list[bytes]:
-        """Parts of JSON. Raises as `query`, and NoSuchBucket."""
+        """A picture of each bucket: JSON, `{id: picture}` in parts. Raises as `query`, and NoSuchBucket."""
         return (await self._in_turn(request)).parts
 
     async def _in_turn(

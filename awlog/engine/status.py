@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from awlog.engine.clock import Clock
+from awlog.engine.committer import Committer
+from awlog.engine.feed import Feed
+from awlog.engine.figures import Counts, EngineFigures
+from awlog.engine.forwarder import Behind, Forwarder
+from awlog.engine.readers import Readers
+from awlog.engine.store import Store
 from awlog.log.rhythm import usual_silence_us
 from awlog.log.state import BucketState
 from awlog.model.bucket import BucketMeta
@@ -16,9 +23,16 @@ from awlog.model.event import BucketNumber, Event
 from awlog.model.times import Micros
 from awlog.query.label import Label, label_of
 from awlog.storage.environment import DATA_FILE
+from awlog.storage.sizes import record_bytes
 
 # "Now", for events per minute.
 RECENT_US: Final = 5 * 60 * 1_000_000
+# Buckets whose status is told in one turn of the loop: 50 µs each when nothing is known of them.
+_STEP_BUCKETS: Final = 32
+# Segments whose size is asked for in one turn of the loop.
+_STEP_ENTRIES: Final = 500
+# With less room on its disk the server is not ready: a commit needs some, and so does the next one.
+_FREE_BYTES_MIN: Final = 16 << 20
 
 
 class BucketStatus(Struct, frozen=True):
@@ -64,18 +78,110 @@ class _Looked(Struct, frozen=True):
     usual_silence_us: Micros | None
 
 
-class Statuses:
-    """Remembers for each bucket what only changes with a new event: its status costs some 3 µs, not 50."""
+class Status:
+    """Looks at the parts of an engine for those who watch it; long looks give way to others in between. Loop only.
 
-    def __init__(self) -> None:
+    Remembers for each bucket what only changes with a new event: its status costs some 3 µs, not 50.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        store: Store,
+        committer: Committer,
+        counts: Counts,
+        *,
+        readers: Readers,
+        feed: Feed,
+        forwarder: Forwarder | None,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._committer = committer
+        self._counts = counts
+        self._readers = readers
+        self._feed = feed
+        self._forwarder = forwarder
+        self._data_dir = store.environment.data_dir
+        self._began_s = asyncio.get_running_loop().time()
         self._looked: dict[BucketNumber, _Looked] = {}
+        self.committed_us: Micros | None = None
+        """When the newest commit was durable; the engine tells."""
 
-    def of_buckets(self, buckets: list[BucketState], now_us: int) -> Iterator[BucketStatus]:
-        """Lazy: the caller may give way to others in between."""
+    def forget(self) -> None:
+        """Lets go of what was seen of stored events."""
+        self._looked.clear()
+
+    async def of_buckets(self) -> list[BucketStatus]:
+        """Oldest first. O(buckets)."""
+        buckets, now_us = self._store.durable.buckets(), self._clock()
         for number in self._looked.keys() - {bucket.number for bucket in buckets}:
             del self._looked[number]
+        statuses = []
         for bucket in buckets:
-            yield self._of_bucket(bucket, now_us)
+            statuses.append(self._of_bucket(bucket, now_us))
+            if len(statuses) % _STEP_BUCKETS == 0:
+                await asyncio.sleep(0)
+        return statuses
+
+    def of_server(self) -> ServerStatus:
+        file_bytes, free_bytes = _room(self._data_dir)
+        return ServerStatus(
+            asyncio.get_running_loop().time() - self._began_s,
+            self._committer.answered_count + self._counts.streamed,
+            self._counts.merged,
+            self._counts.inserted,
+            self._counts.unchanged,
+            self._committer.commit_count,
+            self.committed_us,
+            self._committer.commit_s,
+            self._store.why_not_written() is None,
+            file_bytes,
+            free_bytes,
+        )
+
+    async def figures(self) -> EngineFigures:
+        """All that can be counted. O(buckets)."""
+        event_count = 0
+        for at, bucket in enumerate(self._store.durable.buckets(), 1):
+            event_count += bucket.event_count()
+            if at % _STEP_BUCKETS == 0:
+                await asyncio.sleep(0)
+        file_bytes, free_bytes = _room(self._data_dir)
+        running, waiting = self._readers.query_counts()
+        return EngineFigures(
+            counts=self._counts,
+            bucket_count=len(self._store.durable.buckets()),
+            event_count=event_count,
+            snapshot_count=self._store.environment.reader_count,
+            reader_count=self._readers.process_count,
+            follower_count=self._feed.follower_count,
+            queries_running=running,
+            queries_waiting=waiting,
+            file_bytes=file_bytes,
+            free_bytes=free_bytes,
+            behind=Behind() if self._forwarder is None else self._forwarder.behind(),
+        )
+
+    async def sizes_bytes(self) -> dict[str, int]:
+        """By bucket id, the room that it takes on the disk. 2 µs a segment."""
+        sizes: dict[str, int] = {}
+        async with self._store.snapshot() as snapshot:
+            for bucket in self._store.durable.buckets():
+                sizes[bucket.meta.id] = record_bytes(bucket)
+                for at, entry in enumerate(list(bucket.index), 1):
+                    sizes[bucket.meta.id] += snapshot.segment_bytes(bucket, entry)
+                    if at % _STEP_ENTRIES == 0:
+                        await asyncio.sleep(0)
+                await asyncio.sleep(0)
+        return sizes
+
+    def why_disk_is_full(self) -> str | None:
+        """For the readiness of the server."""
+        free_bytes = _room(self._data_dir)[1]
+        if free_bytes >= _FREE_BYTES_MIN:
+            return None
+        return f"There are {free_bytes} bytes left on the disk: writes may be refused. Reads go on."
 
     def _of_bucket(self, bucket: BucketState, now_us: int) -> BucketStatus:
         tail = bucket.tail
@@ -99,6 +205,6 @@ class Statuses:
         )
 
 
-def room(data_dir: Path) -> tuple[int, int]:
+def _room(data_dir: Path) -> tuple[int, int]:
     """Bytes of the store's file, and bytes that are free beside it. 20 µs."""
     return (data_dir / DATA_FILE).stat().st_size, shutil.disk_usage(data_dir).free

@@ -221,6 +221,7 @@ class State:
     def copy(self) -> State:
         """A state that can be changed apart from this one."""
         copied = State()
+        copied.damage = self.damage
         copied.next_bucket_number = self.next_bucket_number
         copied.next_change = self.next_change
         copied.settings = dict(self.settings)

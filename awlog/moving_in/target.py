@@ -76,7 +76,7 @@ class OwnStore:
         return [(stored.first_seq, stored.last_seq)]
 
     def settings(self) -> dict[str, bytes]:
-        return self._engine.settings()
+        return self._engine.reads.settings()
 
     def set_setting(self, key: str, value: bytes) -> None:
         self._loop.run_until_complete(self._submit(ChangeSetting(key, value)))

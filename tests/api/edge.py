@@ -74,8 +74,10 @@ class Edge:
         self.in_progress = InProgress()
         self.app = App(engine, self.settings, self.in_progress)
         self.server = web.Server(self.app, access_log=None, auto_decompress=False)
-        self.blocks = HeaderBlocks(self.app.guard, engine, body_bytes_max=self.settings.body_bytes_max, now_s=loop.time)
-        engine.on_access_changed(self.blocks.forget_all)
+        self.blocks = HeaderBlocks(
+            self.app.guard, engine.tokens, body_bytes_max=self.settings.body_bytes_max, now_s=loop.time
+        )
+        engine.tokens.on_changed(self.blocks.forget_all)
         self.lane = FastLane(engine, self.blocks, self.in_progress, self.server, self.settings.limits)
         self.app.on_begun, self.app.on_ended = self.lane.begun_by_aiohttp, self.lane.ended_by_aiohttp
         self.app.on_answered = self.lane.answered_by_aiohttp

@@ -10,6 +10,7 @@ import pytest
 from awlog.api import wire
 from awlog.api.intake import Intake
 from awlog.engine import engine as engine_module
+from awlog.engine import store as store_module
 from awlog.log.apply import apply
 from awlog.model.access import FULL_ACCESS
 from awlog.model.commands import Producer, SendHeartbeats
@@ -57,7 +58,7 @@ async def test_behind_a_block_that_is_lost_nothing_is_taken(
         await intake.take(block(3, 4))
     await in_flight
     await engine.quiet()
-    assert engine.last_sequence("p") == 0
+    assert engine.reads.last_sequence("p") == 0
 
     again = numbered(engine)
     await again.take(block(1, 2))
@@ -102,7 +103,7 @@ async def test_behind_a_block_that_could_not_be_decided_nothing_is_taken(
         await intake.take(block(3, 4))
     await in_flight
     await engine.quiet()
-    assert engine.last_sequence("p") == 0
+    assert engine.reads.last_sequence("p") == 0
 
 
 async def test_a_line_that_cannot_be_decided_now_is_not_refused_for_ever(engine: WatchedEngine):
@@ -112,10 +113,10 @@ async def test_a_line_that_cannot_be_decided_now_is_not_refused_for_ever(engine:
     engine.forget_decoded_segments()
     late = [beat("b", 51), beat("b", 57)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_module, "open_snapshot", _no_slot)
+        patch.setattr(store_module, "open_snapshot", _no_slot)
         with pytest.raises(Unavailable):
             await engine.submit_heartbeats(SendHeartbeats(late, Producer("p", 1)))
-    assert engine.last_sequence("p") == 0
+    assert engine.reads.last_sequence("p") == 0
     taken = await engine.submit_heartbeats(SendHeartbeats(late, Producer("p", 1)))
     assert (taken.merged, taken.inserted, taken.refused) == (1, 1, [])
 

@@ -19,7 +19,9 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from awlog.engine import engine as engine_module
-from awlog.engine.engine import CACHE_BYTES, Engine
+from awlog.engine import reading as reading_module
+from awlog.engine.engine import Engine
+from awlog.engine.store import CACHE_BYTES
 from awlog.log import decide as decide_module
 from awlog.log import sealing as sealing_module
 from awlog.log.decision import Stored
@@ -57,7 +59,7 @@ def small_segments() -> Iterator[None]:
             patch.setattr(sealing_module, name, value)
         patch.setattr(decide_module, "BULK_EVENTS", 2 * SEGMENT_EVENTS)
         patch.setattr(engine_module, "BULK_EVENTS", 2 * SEGMENT_EVENTS)
-        patch.setattr(engine_module, "_STEP_EVENTS", 2)
+        patch.setattr(reading_module, "_STEP_EVENTS", 2)
         yield
 
 
@@ -188,7 +190,7 @@ class WatchedEngine(Engine):
 
     @property
     def environment(self) -> Environment:
-        return self._environment
+        return self._store.environment
 
     @property
     def staged_state(self) -> State:
@@ -196,7 +198,7 @@ class WatchedEngine(Engine):
 
     @property
     def durable_state(self) -> State:
-        return self._durable
+        return self._store.durable
 
     async def quiet(self) -> None:
         """Returns when nothing is staged that is not durable."""
@@ -211,7 +213,7 @@ class WatchedEngine(Engine):
     async def upkept(self) -> None:
         """Returns when no head is longer than upkeep leaves it."""
         while (
-            any(len(bucket.head) > 2 * SEGMENT_EVENTS for bucket in self._durable.buckets())
+            any(len(bucket.head) > 2 * SEGMENT_EVENTS for bucket in self._store.durable.buckets())
             or self.heads_bytes() > self._upkeep._heads_bytes_max
         ):
             await self.next_upkeep_turn()
@@ -219,7 +221,7 @@ class WatchedEngine(Engine):
 
     def heads_bytes(self) -> int:
         """What the records of all heads take."""
-        return sum(bucket.head.size_bytes for bucket in self._durable.buckets())
+        return sum(bucket.head.size_bytes for bucket in self._store.durable.buckets())
 
     def limit_heads(self, size_bytes: int) -> None:
         self._upkeep._heads_bytes_max = size_bytes
@@ -227,21 +229,21 @@ class WatchedEngine(Engine):
     async def growing(self) -> None:
         """Returns when the engine waits for readers, so that it can make the map larger."""
         async with asyncio.timeout(PATIENCE_S):
-            while self._may_read.is_set():
+            while self._store._may_read.is_set():
                 await asyncio.sleep(0)
 
     def forget_decoded_segments(self) -> None:
         """The next read of a segment reads the disk."""
-        self._cache.clear()
+        self._store.cache.clear()
 
     def remembered(self) -> tuple[int, set[int]]:
         """How many decoded segments and looks at buckets are held, and which reader processes may hold more."""
-        held = len(self._cache._kept) + len(self._statuses._looked) + len(self._answer_starts._ready)
-        return held, {reader.pid for reader in self._readers._all if reader.returncode is None}
+        held = len(self._store.cache._kept) + len(self.status._looked) + len(self._answer_starts._ready)
+        return held, {reader.pid for reader in self.readers._all if reader.returncode is None}
 
     def digest(self) -> str:
         """What `awlog verify --digest` prints. Raises AssertionError if anything is wrong with the files."""
-        report = check(self._environment)
+        report = check(self._store.environment)
         assert report.problems == []
         return report.digest
 
@@ -251,7 +253,9 @@ class WatchedEngine(Engine):
         self, bucket_id: str, start_us: int = TIME_MIN_US, end_us: int = TIME_MAX_US, *, count_max: int | None = None
     ) -> list[dict[str, Any]]:
         """A range read as a client sees it."""
-        chunks = [c async for c in self.read_json(bucket_id, Micros(start_us), Micros(end_us), count_max=count_max)]
+        chunks = [
+            c async for c in self.reads.range_json(bucket_id, Micros(start_us), Micros(end_us), count_max=count_max)
+        ]
         return decoded(chunks)
 
     async def ids(self, bucket_id: str) -> list[int]:
@@ -272,20 +276,20 @@ def decoded(chunks: Sequence[bytes]) -> list[dict[str, Any]]:
 async def everything(engine: WatchedEngine) -> dict[str, Any]:
     """All that any read shows, by the ways a client has to ask for it."""
     buckets = {}
-    for bucket in engine.buckets():
+    for bucket in engine.reads.buckets():
         bucket_id = bucket.meta.id
-        assert engine.bucket(bucket_id) == bucket
+        assert engine.reads.bucket(bucket_id) == bucket
         events = await engine.events(bucket_id)
-        assert await engine.count(bucket_id, TIME_MIN_US, TIME_MAX_US) == len(events)
-        by_id = [json.loads(await engine.event_json(bucket_id, event["id"])) for event in events]
+        assert await engine.reads.count(bucket_id, TIME_MIN_US, TIME_MAX_US) == len(events)
+        by_id = [json.loads(await engine.reads.event_json(bucket_id, event["id"])) for event in events]
         assert by_id == events
         buckets[bucket_id] = (bucket, events)
-    async with engine.export(None) as exported:
+    async with engine.reads.export(None) as exported:
         exports = {bucket.meta.id: decoded([chunk async for chunk in bucket.events]) for bucket in exported}
     for bucket_id, (_, events) in buckets.items():
         assert exports[bucket_id] == [{k: v for k, v in event.items() if k != "id"} for event in events]
-    assert {key: engine.setting(key) for key in engine.settings()} == engine.settings()
-    return {"buckets": buckets, "settings": engine.settings()}
+    assert {key: engine.reads.setting(key) for key in engine.reads.settings()} == engine.reads.settings()
+    return {"buckets": buckets, "settings": engine.reads.settings()}
 
 
 class Store:

@@ -164,56 +164,56 @@ def test_what_is_no_token_is_refused(name: str, grants: Sequence[Grant], expires
 async def test_tokens_outlive_a_crash_and_a_restart(store: Store):
     """And so does that they are required, and when they were used."""
     engine = await store.open()
-    secret, token = await engine.create_token("phone", READ, None)
-    _, gone = await engine.create_token("gone", READ, None)
-    engine.admit([f"Bearer {secret}"])
+    secret, token = await engine.tokens.create("phone", READ, None)
+    _, gone = await engine.tokens.create("gone", READ, None)
+    engine.tokens.admit([f"Bearer {secret}"])
     await engine.submit(RevokeToken(gone.id))
     engine = await store.crash()
-    assert [known.id for known in engine.tokens()] == [token.id]
-    engine.admit([f"Bearer {secret}"])
+    assert [known.id for known in engine.tokens.all()] == [token.id]
+    engine.tokens.admit([f"Bearer {secret}"])
     engine = await store.restart()
-    (known,) = engine.tokens()
+    (known,) = engine.tokens.all()
     assert known.last_used_us == engine.clock()
     await engine.submit(RevokeToken(token.id))
     engine = await store.restart()
-    assert engine.tokens() == []
+    assert engine.tokens.all() == []
     with pytest.raises(Unauthorized):
-        engine.admit([])
+        engine.tokens.admit([])
 
 
 async def test_a_token_that_is_not_durable_lets_nobody_in(engine: WatchedEngine, disk: Disk):
     """And requires nothing: its commit failed, so it was never made."""
     disk.fail_next(Unavailable("The disk refused this write"))
     with pytest.raises(Unavailable):
-        await engine.create_token("phone", READ, None)
-    assert engine.tokens() == []
-    assert engine.admit([]).access is FULL_ACCESS
+        await engine.tokens.create("phone", READ, None)
+    assert engine.tokens.all() == []
+    assert engine.tokens.admit([]).access is FULL_ACCESS
 
 
 async def test_revoking_fails_whole(engine: WatchedEngine, disk: Disk):
     """A token whose revocation was not durable is good; the next try takes it away."""
-    secret, token = await engine.create_token("phone", READ, None)
+    secret, token = await engine.tokens.create("phone", READ, None)
     disk.fail_next(Unavailable("The disk refused this write"))
     with pytest.raises(Unavailable):
         await engine.submit(RevokeToken(token.id))
-    assert engine.admit([f"Bearer {secret}"]).access.token_id == token.id
+    assert engine.tokens.admit([f"Bearer {secret}"]).access.token_id == token.id
     await engine.submit(RevokeToken(token.id))
     with pytest.raises(Unauthorized):
-        engine.admit([f"Bearer {secret}"])
+        engine.tokens.admit([f"Bearer {secret}"])
     with pytest.raises(NoSuchToken):
         await engine.submit(RevokeToken(token.id))
 
 
 async def test_an_open_server_is_opened_by_words_only(engine: WatchedEngine):
     """Not by revoking; and a token that is made later closes it again."""
-    _, token = await engine.create_token("phone", READ, None)
+    _, token = await engine.tokens.create("phone", READ, None)
     await engine.submit(RevokeToken(token.id))
-    assert engine.requires_tokens
+    assert engine.tokens.are_required
     await engine.submit(RequireTokens(required=False))
-    assert not engine.requires_tokens
-    engine.check_admitted(FULL_ACCESS)
-    await engine.create_token("again", READ, None)
-    assert engine.requires_tokens
+    assert not engine.tokens.are_required
+    engine.tokens.check(FULL_ACCESS)
+    await engine.tokens.create("again", READ, None)
+    assert engine.tokens.are_required
 
 
 async def test_a_query_sees_the_buckets_that_may_be_read_and_its_answer_is_not_anothers(engine: WatchedEngine):
@@ -224,7 +224,7 @@ async def test_a_query_sees_the_buckets_that_may_be_read_and_its_answer_is_not_a
     periods = ["2024-05-01T00:00Z/2024-05-02T00:00Z"]
 
     async def asked(*prefixes: str) -> bytes:
-        return b"".join((await engine.query(text, periods, name="", explain=False, prefixes=prefixes)).parts)
+        return b"".join((await engine.readers.query(text, periods, name="", explain=False, prefixes=prefixes)).parts)
 
     assert [await asked(prefix) for prefix in ("", "b", "", "a", "b")] == [
         b'"a-1"',

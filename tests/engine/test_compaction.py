@@ -74,10 +74,10 @@ async def test_while_the_file_is_swapped_writes_wait_and_are_answered(store: Sto
 async def test_a_snapshot_that_is_open_is_read_to_its_end(store: Store):
     """The swap waits for it, and new ones wait for the swap."""
     engine = await filled(store)
-    reading = engine.read_json("a", 0, 10**12, count_max=None)  # type: ignore[arg-type]
+    reading = engine.reads.range_json("a", 0, 10**12, count_max=None)  # type: ignore[arg-type]
     await anext(reading)
     compacting = asyncio.create_task(engine.compact())
-    while engine._may_read.is_set():
+    while engine._store._may_read.is_set():
         assert not compacting.done()
         await asyncio.sleep(0.01)
     later = asyncio.create_task(engine.events("a"))
@@ -118,7 +118,7 @@ async def test_a_query_after_the_swap_sees_what_was_written_after_it(store: Stor
     ask = ['RETURN = query_bucket_eventcount("a");']
     periods = ["1970-01-01T00:00:00Z/2030-01-01T00:00:00Z"]
     for expected in (b"30", b"31", b"32"):
-        answer = await engine.query(ask, periods, name="", explain=False)
+        answer = await engine.readers.query(ask, periods, name="", explain=False)
         assert b"".join(answer.parts) == expected
         await engine.compact()
         await engine.submit(insert("a", event(8000 + int(expected))))

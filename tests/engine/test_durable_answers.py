@@ -121,15 +121,15 @@ def _range(engine: WatchedEngine) -> Awaitable[object]:
 
 
 def _count(engine: WatchedEngine) -> Awaitable[object]:
-    return engine.count("b", TIME_MIN_US, TIME_MAX_US)
+    return engine.reads.count("b", TIME_MIN_US, TIME_MAX_US)
 
 
 def _one(engine: WatchedEngine) -> Awaitable[object]:
-    return engine.event_json("b", (1 << 32) + 12)
+    return engine.reads.event_json("b", (1 << 32) + 12)
 
 
 async def _export(engine: WatchedEngine) -> object:
-    async with engine.export(None) as buckets:
+    async with engine.reads.export(None) as buckets:
         return [(bucket.meta, decoded([c async for c in bucket.events])) for bucket in buckets]
 
 
@@ -180,7 +180,7 @@ async def test_every_acknowledged_write_is_in_the_next_read(engine: WatchedEngin
         stored = engine.answer(await engine.submit(insert("b", event(n))))
         assert stored[0] in await engine.events("b")
         assert stored[0]["id"] in await engine.ids("b")
-        assert await engine.count("b", TIME_MIN_US, TIME_MAX_US) >= 1
+        assert await engine.reads.count("b", TIME_MIN_US, TIME_MAX_US) >= 1
 
     await asyncio.gather(*(write_and_read(n) for n in range(40)))
     assert len(await engine.events("b")) == 40

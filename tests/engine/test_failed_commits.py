@@ -11,7 +11,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from awlog.engine import engine as engine_module
+from awlog.engine import store as store_module
 from awlog.model.commands import ChangeSetting, DeleteBucket, DeleteEvent
 from awlog.model.errors import Busy, DataDamaged, InsufficientStorage, Unavailable
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US
@@ -134,7 +134,7 @@ async def test_a_read_that_is_open_when_a_commit_fails_goes_on(engine: WatchedEn
     await engine.insert(insert("b", *(event(n) for n in range(40))))
     before = await engine.events("b")
     engine.forget_decoded_segments()
-    chunks = engine.read_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
+    chunks = engine.reads.range_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
     read = [await anext(chunks)]
     disk.fail_next(InsufficientStorage("full"))
     with pytest.raises(InsufficientStorage):
@@ -158,7 +158,7 @@ async def test_a_read_whose_snapshot_is_lost_is_told_to_come_again(tmp_path: Pat
     await engine.insert(insert("b", *(event(n) for n in range(40))))
     before = await engine.events("b")
     engine.forget_decoded_segments()
-    chunks = engine.read_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
+    chunks = engine.reads.range_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
     await anext(chunks)
     store.disk.fail_next(Unavailable("no"))
     with pytest.raises(Unavailable):
@@ -178,7 +178,7 @@ async def test_a_count_begun_while_a_failing_commit_is_in_flight_is_answered(eng
     disk.fail_next(Unavailable("no"))
     refused = engine.submit(insert("b", event(1)))
     await disk.before_commit.reached()
-    count = asyncio.ensure_future(engine.count("b", TIME_MIN_US, TIME_MAX_US))
+    count = asyncio.ensure_future(engine.reads.count("b", TIME_MIN_US, TIME_MAX_US))
     disk.release()
     with pytest.raises(Unavailable):
         await refused
@@ -208,7 +208,7 @@ class TestAStoreThatCannotBeReadAgain:
     @pytest.fixture
     async def broken(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> WatchedEngine:
         """A bucket `b` with a beat; then a refused beat, a refused bucket `c`, and a disk that stays away."""
-        monkeypatch.setattr(engine_module, "_RETRY_S", 0.0)
+        monkeypatch.setattr(store_module, "_RETRY_S", 0.0)
         engine = await store.open()
         await engine.submit(create("b"))
         await engine.submit(beat("b", 0))
@@ -248,7 +248,7 @@ class TestAStoreThatCannotBeReadAgain:
                 await within_patience(broken.submit(beat("b", 5)))
         assert (await within_patience(broken.submit(beat("b", 5)))).events
         assert [e["duration"] for e in await broken.events("b")] == [5.0]
-        assert [bucket.meta.id for bucket in broken.buckets()] == ["b"]
+        assert [bucket.meta.id for bucket in broken.reads.buckets()] == ["b"]
         await store.close()
 
     async def test_a_stop_while_the_disk_is_away_ends(self, store: Store, broken: WatchedEngine):
@@ -260,7 +260,7 @@ async def test_nothing_is_written_over_a_store_that_was_found_damaged_after_a_fa
     store: Store, monkeypatch: pytest.MonkeyPatch
 ):
     """It opens, but a record fails its checksum: memory still holds the refused facts, so no commit may build on them."""
-    monkeypatch.setattr(engine_module, "_RETRY_S", 0.0)
+    monkeypatch.setattr(store_module, "_RETRY_S", 0.0)
     engine = await store.open()
     await engine.submit(create("b"))
     await engine.submit(insert("b", event(0), event(100)))
@@ -354,7 +354,7 @@ class TestAWriteThatMeetsDamage:
         await within_patience(asyncio.gather(*futures, afterwards))
         assert picture(damaged.staged_state) == picture(damaged.durable_state)
         assert [e["duration"] for e in await damaged.events("whole")] == [4.0 if in_flight else 2.0]
-        assert damaged.setting("first") == (b"1" if in_flight else None)
+        assert damaged.reads.setting("first") == (b"1" if in_flight else None)
         assert (await everything_whole(damaged))["b"] == before["b"]
         await store.close(whole=False)
 
@@ -369,7 +369,7 @@ class TestAWriteThatMeetsDamage:
         with pytest.raises(DataDamaged):
             await within_patience(refused)
         in_flight_answer = (await asyncio.gather(in_flight, return_exceptions=True))[0]
-        kept = damaged.setting("first") == b"1"
+        kept = damaged.reads.setting("first") == b"1"
         assert kept == (in_flight_answer is None), "refused is refused, and acknowledged is kept"
         later_answer: object = Unavailable("not answered yet")
         if later.done():
@@ -378,17 +378,17 @@ class TestAWriteThatMeetsDamage:
         store.disk.release()
         later_answer = (await within_patience(asyncio.gather(later, return_exceptions=True)))[0]
         await damaged.quiet()
-        assert (damaged.setting("second") == b"2") == (later_answer is None)
-        settings = damaged.settings()
+        assert (damaged.reads.setting("second") == b"2") == (later_answer is None)
+        settings = damaged.reads.settings()
         await store.close(whole=False)
-        assert (await store.open()).settings() == settings
+        assert (await store.open()).reads.settings() == settings
         await store.close(whole=False)
 
 
 async def everything_whole(engine: WatchedEngine) -> dict[str, object]:
     """What can be read without the damaged segments: of bucket `b` what is recent, and its metadata."""
     return {
-        "b": (engine.bucket("b"), await engine.count("b", TIME_MIN_US, TIME_MAX_US)),
+        "b": (engine.reads.bucket("b"), await engine.reads.count("b", TIME_MIN_US, TIME_MAX_US)),
         "whole": await engine.events("whole"),
     }
 

@@ -22,7 +22,7 @@ async def test_a_batch_that_fails_at_its_second_fact_is_not_half_kept(
     await engine.submit(create("b"))
     stored = await engine.submit(insert("b", event(10, 1, "a"), event(20, 1, "b"), event(30, 1, "c")))
     ids = [stored.bucket_number << 32 | one.seq for one in stored.events]
-    before = await engine.count("b", TIME_MIN_US, TIME_MAX_US)
+    before = await engine.reads.count("b", TIME_MIN_US, TIME_MAX_US)
     has_failed = False
 
     def failing(state: Any, fact: Any, writes: Any, load: Any) -> None:
@@ -37,6 +37,6 @@ async def test_a_batch_that_fails_at_its_second_fact_is_not_half_kept(
         changed = [event(10 * n, 5, "new", wire_id=one) for n, one in enumerate(ids, start=1)]
         await engine.submit(insert("b", *changed, event(35, 1, "new")))
     await engine.submit(beat("b", 40))
-    assert await engine.count("b", TIME_MIN_US, TIME_MAX_US) == before + 1
+    assert await engine.reads.count("b", TIME_MIN_US, TIME_MAX_US) == before + 1
     for wire_id in ids:
-        assert b'"new"' not in await engine.event_json("b", wire_id)
+        assert b'"new"' not in await engine.reads.event_json("b", wire_id)

@@ -30,8 +30,10 @@ def seen(view: LiveView) -> dict[str, Any]:
 async def stored(engine: WatchedEngine) -> dict[str, Any]:
     """All events of all buckets, as the engine gives them."""
     shown = {}
-    for bucket in engine.buckets():
-        chunks = [chunk async for chunk in engine.read_json(bucket.meta.id, TIME_MIN_US, TIME_MAX_US, count_max=None)]
+    for bucket in engine.reads.buckets():
+        chunks = [
+            chunk async for chunk in engine.reads.range_json(bucket.meta.id, TIME_MIN_US, TIME_MAX_US, count_max=None)
+        ]
         shown[bucket.meta.id] = decoded(chunks)
     return shown
 

@@ -73,7 +73,7 @@ async def _open_read(engine: WatchedEngine) -> tuple[list[dict[str, object]], li
     await engine.insert(insert("b", *(event(n) for n in range(20))))
     whole = await engine.events("b")
     engine.forget_decoded_segments()
-    chunks = engine.read_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
+    chunks = engine.reads.range_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
     return whole, [await anext(chunks)], chunks
 
 
@@ -97,13 +97,13 @@ async def test_a_read_begun_while_growth_waits_is_answered(engine: WatchedEngine
     whole, read, rest = await _open_read(engine)
     large = engine.submit(insert("b", *(event(100 + n, data=long_title(n)) for n in range(400))))
     await engine.growing()
-    counts = [asyncio.ensure_future(engine.count("b", TIME_MIN_US, TIME_MAX_US)) for _ in range(3)]
+    counts = [asyncio.ensure_future(engine.reads.count("b", TIME_MIN_US, TIME_MAX_US)) for _ in range(3)]
     await asyncio.sleep(0)
     read += [chunk async for chunk in rest]
     assert decoded(read) == whole
     assert set(await within_patience(asyncio.gather(*counts))) <= {20, 420}
     await within_patience(large)
-    assert await engine.count("b", TIME_MIN_US, TIME_MAX_US) == 420
+    assert await engine.reads.count("b", TIME_MIN_US, TIME_MAX_US) == 420
 
 
 async def test_a_read_that_is_given_up_lets_the_store_grow(engine: WatchedEngine):

@@ -99,12 +99,12 @@ async def test_a_range_read_is_what_it_was_when_it_began(
     """Some of it read, then the store changed, then the rest read: the whole is the state at the beginning."""
     at_the_beginning = await engine.events("b", 15_000_000, 270_000_000)
     engine.forget_decoded_segments()
-    chunks = engine.read_json("b", *_micros(15, 270), count_max=None)
+    chunks = engine.reads.range_json("b", *_micros(15, 270), count_max=None)
     read = [await anext(chunks) for _ in range(chunks_before)]
     await edit(engine, ids)
     read += [chunk async for chunk in chunks]
     assert decoded(read) == at_the_beginning
-    if "b" in [bucket.meta.id for bucket in engine.buckets()]:
+    if "b" in [bucket.meta.id for bucket in engine.reads.buckets()]:
         assert await engine.events("b") is not None
 
 
@@ -114,7 +114,7 @@ async def test_an_export_is_one_moment_of_all_buckets(engine: WatchedEngine, ids
     await engine.submit(create("second"))
     await engine.insert(insert("second", *(event(n) for n in range(20))))
     first, second = await engine.events("b"), await engine.events("second")
-    async with engine.export(None) as (exported_first, exported_second):
+    async with engine.reads.export(None) as (exported_first, exported_second):
         begun = [await anext(exported_second.events)]
         await edit(engine, ids)
         await engine.submit(DeleteEvent("second", (await engine.ids("second"))[0]))
@@ -125,7 +125,7 @@ async def test_an_export_is_one_moment_of_all_buckets(engine: WatchedEngine, ids
 
 async def test_a_bucket_deleted_before_the_first_step_of_a_read_is_not_there(engine: WatchedEngine, ids: list[int]):
     """The read begins with its first step; from then on nothing takes the bucket from it."""
-    chunks = engine.read_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
+    chunks = engine.reads.range_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
     await engine.submit(DeleteBucket("b"))
     with pytest.raises(NoSuchBucket):
         await anext(chunks)
@@ -133,7 +133,7 @@ async def test_a_bucket_deleted_before_the_first_step_of_a_read_is_not_there(eng
 
 async def test_the_snapshot_of_a_read_that_is_given_up_is_released(engine: WatchedEngine, ids: list[int]):
     """Half read and closed, or never stepped: no reader stays behind."""
-    chunks = engine.read_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
+    chunks = engine.reads.range_json("b", TIME_MIN_US, TIME_MAX_US, count_max=None)
     await anext(chunks)
     assert engine.environment.reader_count == 1
     await chunks.aclose()

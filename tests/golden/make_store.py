@@ -56,8 +56,8 @@ async def fill(store: Store) -> None:
         await engine.submit(ChangeSetting(key, value))
     await engine.submit_heartbeats(SendHeartbeats([None], Producer("phone", 7)))
     await engine.submit_heartbeats(SendHeartbeats([None], Producer("laptop", 1)))
-    await engine.create_token("phone", [Grant(Scope.APPEND, "phone-")], None)
-    await engine.create_token("me", [Grant(Scope.ADMIN)], Micros(NOW_US + 1_000_000))
+    await engine.tokens.create("phone", [Grant(Scope.APPEND, "phone-")], None)
+    await engine.tokens.create("me", [Grant(Scope.ADMIN)], Micros(NOW_US + 1_000_000))
     await store.close()
 
 

@@ -48,7 +48,7 @@ async def test_a_backup_of_each_format_is_restored_and_goes_on(tmp_path: Path, f
     assert restore(backup, tmp_path / "data", new_device=False, restored_us=NOW_US).digest == DIGESTS[format_version]
     store = Store(tmp_path / "data")
     engine = await store.open()
-    events = {bucket.meta.id: await engine.events(bucket.meta.id) for bucket in engine.buckets()}
+    events = {bucket.meta.id: await engine.events(bucket.meta.id) for bucket in engine.reads.buckets()}
     assert {bucket_id: len(held) for bucket_id, held in events.items()} == {
         "window": 28,
         "afk": 2,
@@ -58,10 +58,10 @@ async def test_a_backup_of_each_format_is_restored_and_goes_on(tmp_path: Path, f
     assert (starts_s(events["window"])[0], starts_s(events["window"])[-1]) == (2610, 0)
     assert events["window"][-1]["data"] == {"d": "title 0 é"}
     assert [event["duration"] for event in events["afk"]] == [10, 15]
-    assert engine.settings() == {"theme": b'"dark"', "views": b'[1,{"a":null}]'}
+    assert engine.reads.settings() == {"theme": b'"dark"', "views": b'[1,{"a":null}]'}
     assert sorted(token.name for token in engine.durable_state.tokens.values()) == ["me", "phone"]
-    assert (engine.last_sequence("phone"), engine.last_sequence("laptop")) == (7, 1)
-    assert engine.push_cursors("6f1c0000-laptop") == {"notes": (1, 9)}
+    assert (engine.reads.last_sequence("phone"), engine.reads.last_sequence("laptop")) == (7, 1)
+    assert engine.reads.push_cursors("6f1c0000-laptop") == {"notes": (1, 9)}
     assert len(engine.durable_state.bucket("window").index) > 1
     await engine.submit(beat("afk", 75, 5, "not-afk"))
     assert (await engine.events("afk"))[0]["duration"] == 15

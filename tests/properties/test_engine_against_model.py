@@ -377,7 +377,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     @rule(asked=st.lists(beats_near | beats, max_size=12), resent_count=st.integers(0, 5))
     def stream(self, asked: list[BeatNear | Beat], resent_count: int) -> None:
         """A producer that sends on, and some of its last lines again: what it comes to is what its new beats come to."""
-        assert self._engine.last_sequence("phone") == len(self._streamed)
+        assert self._engine.reads.last_sequence("phone") == len(self._streamed)
         new = [resolved for draft in asked if isinstance(resolved := self._resolved(draft), Beat)]
         resent = self._streamed[-resent_count:] if resent_count else []
         lines = [command for beat in [*resent, *new] if isinstance(command := command_of(beat), commands.SendHeartbeat)]
@@ -476,7 +476,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         editor = Editor(
             buckets=lambda: engine.durable_state.buckets(), submit=engine.submit, look=look, forget_texts=lambda: None
         )
-        numbers = [engine.bucket(name).meta.number]
+        numbers = [engine.reads.bucket(name).meta.number]
         told = None if in_steps else await editor.at_once(edit, numbers)
         if told is None:  # or too large for one command
             told = await editor.in_steps(edit, numbers, Job(1, "test", Micros(0)))
@@ -485,7 +485,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     def _stored(self, name: str) -> list[Stored]:
         """What the bucket holds now."""
-        number = self._engine.bucket(name).meta.number
+        number = self._engine.reads.bucket(name).meta.number
         with self._view.now() as store:
             events = store.events(number, TIME_MIN_US, TIME_MAX_US).events()
         return [Stored(event_id(number, e.seq), e.start_us, e.duration_us, json.loads(e.payload)) for e in events]
@@ -498,7 +498,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def make_a_token(self, expires_us: int | None, scope: Scope, prefix: str) -> None:
         """It lets its owner in, from the answer on."""
         expires = None if expires_us is None else Micros(self._engine.clock() + expires_us)
-        secret, token = self._run(self._engine.create_token("n", [Grant(scope, prefix)], expires))
+        secret, token = self._run(self._engine.tokens.create("n", [Grant(scope, prefix)], expires))
         assert self._admitted(secret).grants == (Grant(scope, prefix),)
         self._secrets[token.id] = secret
         self._requires_tokens = True
@@ -526,8 +526,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     def _admitted(self, secret: str) -> Access:
         async def admit() -> Access:
-            access = self._engine.admit([f"Bearer {secret}"]).access
-            self._engine.note_uses()
+            access = self._engine.tokens.admit([f"Bearer {secret}"]).access
+            self._engine.tokens.note_uses()
             await self._engine.quiet()
             return access
 
@@ -542,8 +542,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
     @invariant()
     def tokens_are_what_was_made_and_not_revoked(self) -> None:
         """Whether they are required is what was said last, however many there are."""
-        assert {token.id for token in self._engine.tokens()} == self._secrets.keys()
-        assert self._engine.requires_tokens == self._requires_tokens
+        assert {token.id for token in self._engine.tokens.all()} == self._secrets.keys()
+        assert self._engine.tokens.are_required == self._requires_tokens
 
     # Reads
 
@@ -557,7 +557,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
                 start_us: int = start_us, end_us: int = end_us, limit: int | None = limit
             ) -> tuple[list[JsonObject], int]:
                 events = await self._engine.events(name, start_us, end_us, count_max=limit)
-                return events, await self._engine.count(name, Micros(start_us), Micros(end_us))
+                return events, await self._engine.reads.count(name, Micros(start_us), Micros(end_us))
 
             bucket = self.model.buckets.get(name)
             if bucket is None:
@@ -574,9 +574,11 @@ class EngineAgainstModel(RuleBasedStateMachine):
         bucket = self.model.buckets.get(name)
         if bucket is None or wire_id not in bucket.events:
             with pytest.raises((NoSuchBucket, NoSuchEvent)):
-                self._run(self._engine.event_json(name, wire_id))
+                self._run(self._engine.reads.event_json(name, wire_id))
             return
-        assert json.loads(self._run(self._engine.event_json(name, wire_id))) == on_the_wire(bucket.events[wire_id])
+        assert json.loads(self._run(self._engine.reads.event_json(name, wire_id))) == on_the_wire(
+            bucket.events[wire_id]
+        )
 
     @rule(drawn=ranges, asked=st.lists(drafts, min_size=1, max_size=6), chunks_before=st.integers(1, 3))
     def read_across_writes(self, drawn: Range, asked: list[Draft], chunks_before: int) -> None:
@@ -585,7 +587,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
             return
         span = self._range("a", drawn)
         expected = [on_the_wire(event) for event in self.model.buckets["a"].read(*span, None)]
-        chunks = self._engine.read_json("a", Micros(span[0]), Micros(span[1]), count_max=None)
+        chunks = self._engine.reads.range_json("a", Micros(span[0]), Micros(span[1]), count_max=None)
 
         async def step() -> list[bytes]:
             return [chunk async for chunk in _at_most(chunks, chunks_before)]
@@ -602,7 +604,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         """All buckets, all events, uncut, without ids."""
 
         async def read() -> dict[str, list[JsonObject]]:
-            async with self._engine.export(None) as buckets:
+            async with self._engine.reads.export(None) as buckets:
                 return {b.meta.id: decoded([chunk async for chunk in b.events]) for b in buckets}
 
         assert self._run(read()) == {
@@ -743,9 +745,9 @@ class EngineAgainstModel(RuleBasedStateMachine):
             return {
                 bucket.meta.id: (
                     await self._engine.events(bucket.meta.id),
-                    await self._engine.count(bucket.meta.id, TIME_MIN_US, TIME_MAX_US),
+                    await self._engine.reads.count(bucket.meta.id, TIME_MIN_US, TIME_MAX_US),
                 )
-                for bucket in self._engine.buckets()
+                for bucket in self._engine.reads.buckets()
             }
 
         found = self._run(read())
@@ -753,13 +755,13 @@ class EngineAgainstModel(RuleBasedStateMachine):
             name: ([on_the_wire(event) for event in bucket.read(TIME_MIN_US, TIME_MAX_US, None)], len(bucket.events))
             for name, bucket in self.model.buckets.items()
         }
-        for view in self._engine.buckets():
+        for view in self._engine.reads.buckets():
             bucket = self.model.buckets[view.meta.id]
             meta = view.meta
             told = Fields(meta.type, meta.client, meta.hostname, meta.created_us, meta.name, json.loads(meta.data))
             assert told == bucket.fields
             assert (view.start_us, view.end_us) == (bucket.start_us(), bucket.end_us())
-        assert {key: json.loads(value) for key, value in self._engine.settings().items()} == self.model.settings
+        assert {key: json.loads(value) for key, value in self._engine.reads.settings().items()} == self.model.settings
 
     def _ask(self, asked: Sequence[Draft]) -> None:
         """Sends all of them before the first is answered; the model takes them in their order."""

@@ -79,11 +79,11 @@ async def test_a_read_that_meets_it_is_refused_and_told_where(engine: WatchedEng
         with pytest.raises(DataDamaged, match=r"Segment 5 of bucket number 1.*awlog verify"):
             await engine.events("main", start_s * 1_000_000, end_s * 1_000_000)
     with pytest.raises(DataDamaged):
-        await engine.count("main", TIME_MIN_US, 650_000_000)  # type: ignore[arg-type]
+        await engine.reads.count("main", TIME_MIN_US, 650_000_000)  # type: ignore[arg-type]
     with pytest.raises(DataDamaged):
-        await engine.event_json("main", main_id(6))
+        await engine.reads.event_json("main", main_id(6))
     with pytest.raises(DataDamaged):
-        async with engine.export("main") as (bucket,):
+        async with engine.reads.export("main") as (bucket,):
             async for _ in bucket.events:
                 pass
 
@@ -92,7 +92,7 @@ async def test_what_comes_before_it_in_a_stream_is_given(engine: WatchedEngine):
     """Newest first: the events that began later have been read already, and none of the damaged ones."""
     read: list[bytes] = []
     with pytest.raises(DataDamaged):
-        async for chunk in engine.read_json("main", TIME_MIN_US, TIME_MAX_US, count_max=None):
+        async for chunk in engine.reads.range_json("main", TIME_MIN_US, TIME_MAX_US, count_max=None):
             read.append(chunk)  # noqa: PERF401 - what was read before the error is what counts
     assert starts_s(decoded(read)) == [100.0 * n for n in range(15, 7, -1)]
 
@@ -102,12 +102,12 @@ async def test_other_reads_go_on(engine: WatchedEngine):
     assert starts_s(await engine.events("main", 711_000_000, 1_000_000_000)) == [1000.0, 900.0, 800.0]
     assert starts_s(await engine.events("main", 0, 399_000_000)) == [300.0, 200.0, 100.0, 0.0]
     assert starts_s(await engine.events("main", count_max=8)) == [100.0 * n for n in range(15, 7, -1)]
-    assert await engine.count("main", TIME_MIN_US, TIME_MAX_US) == 16
-    assert await engine.event_json("main", main_id(4))
-    assert await engine.event_json("main", main_id(9))
+    assert await engine.reads.count("main", TIME_MIN_US, TIME_MAX_US) == 16
+    assert await engine.reads.event_json("main", main_id(4))
+    assert await engine.reads.event_json("main", main_id(9))
     assert len(await engine.events("quiet")) == 1
     assert await engine.events("empty") == []
-    main = engine.bucket("main")
+    main = engine.reads.bucket("main")
     assert (main.start_us, main.end_us) == (0, 1510_000_000)
 
 
@@ -136,14 +136,14 @@ async def test_a_write_that_needs_it_is_refused_and_changes_nothing(engine: Watc
         DeleteEvent("main", main_id(6)),
         beat("main", 505, 1, "title 1"),
     ]
-    before = [engine.bucket("main"), await engine.count("main", TIME_MIN_US, TIME_MAX_US)]
+    before = [engine.reads.bucket("main"), await engine.reads.count("main", TIME_MIN_US, TIME_MAX_US)]
     for command in refused:
         with pytest.raises(DataDamaged):
             await engine.submit(command)
     with pytest.raises(DataDamaged):
         await engine.import_buckets([(create("in"), [event(1)]), (create("main"), [event(100 * n) for n in range(9)])])
-    assert [engine.bucket("main"), await engine.count("main", TIME_MIN_US, TIME_MAX_US)] == before
-    assert [bucket.meta.id for bucket in engine.buckets()] == ["main", "quiet", "empty"]
+    assert [engine.reads.bucket("main"), await engine.reads.count("main", TIME_MIN_US, TIME_MAX_US)] == before
+    assert [bucket.meta.id for bucket in engine.reads.buckets()] == ["main", "quiet", "empty"]
 
 
 async def test_the_bucket_can_be_deleted_and_made_anew(store: Store, engine: WatchedEngine):

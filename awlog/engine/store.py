@@ -1,0 +1,218 @@
+"""The store of a running engine: the durable state, in memory and on the disk, as one.
+
+read        loop     the durable state, and a snapshot that shows the same moment      about 20 µs
+commit      thread   a write set in one transaction                                    O(batch)
+take        loop     what was committed is in the durable state now                    O(batch)
+start over  loop     after a failed commit only the disk says what is durable          as a start
+grow        loop     a larger map, at a moment in which no snapshot is open            waits for those who read
+
+Everything here is for the loop's thread, but for `commit`, which sees only the write set handed to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+
+from awlog.log.columns import Columns
+from awlog.log.segment_index import SegmentEntry
+from awlog.log.state import LoadSegment, State
+from awlog.log.write_set import WriteSet
+from awlog.model.errors import Busy, Damaged, InsufficientStorage, Unavailable
+from awlog.model.event import BucketNumber
+from awlog.storage.damaged import DamagedEnvironment
+from awlog.storage.environment import READERS_MAX, Environment
+from awlog.storage.recovery import recover
+from awlog.storage.segment_cache import SegmentCache
+from awlog.storage.snapshot import Snapshot, open_snapshot
+from awlog.storage.writer import Writer
+
+_log: Final = structlog.get_logger(part="engine")
+
+# Decoded segments kept: about 300 of them, more than a million events.
+CACHE_BYTES: Final = 64 << 20
+# A store that could not be read again after a failed write is tried at most this often.
+_RETRY_S: Final = 1.0
+# Streams that are open at one time. The other slots of LMDB's reader table are for writes that look into history, and
+# for reader processes: those never wait for a client that does not read.
+_SNAPSHOTS_MAX: Final = READERS_MAX - 64
+_GROW_POLL_S: Final = 0.005
+
+OpenWriter = Callable[[Environment], Writer]
+
+
+class Store:
+    """Owns the writer, the durable state and the decoded segments of an environment, which stays the caller's."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        cache_bytes: int,
+        open_writer: OpenWriter,
+        settled: Callable[[], Awaitable[None]],
+        on_started_over: Callable[[], None],
+    ) -> None:
+        """Recovers the state. Raises DataDamaged. O(records that are not sealed).
+
+        `settled` returns when the commit in flight is taken; `on_started_over` is told when the state was read anew.
+        """
+        self.environment = environment
+        self.durable = State()
+        """What is on the disk. Another object after a failed commit: ask for it each time, and change nothing in it."""
+        self.read_only = _read_only(environment)
+        """Why nothing is written; None in a store that is whole."""
+        self.cache = SegmentCache(cache_bytes)
+        self._open_writer = open_writer
+        self._settled = settled
+        self._on_started_over = on_started_over
+        self._writer = open_writer(environment)
+        self._txn_id = 0
+        self._broken: Busy | None = None
+        self._tried_at_s = 0.0
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._turns_without_snapshots = 0
+        self._snapshot_turns = asyncio.Semaphore(_SNAPSHOTS_MAX)
+        self._recover()
+
+    # May it be written, and read?
+
+    def refusal(self) -> Busy | None:
+        """Why nothing can be written now. O(1)."""
+        return self.unreadable() if self.read_only is None else self.read_only
+
+    def unreadable(self) -> Busy | None:
+        """Why nothing can be read since a failed write. Then it is tried again, at most once a second."""
+        if self._broken is not None and asyncio.get_running_loop().time() - self._tried_at_s >= _RETRY_S:
+            with suppress(Busy):
+                self.start_over()
+        return self._broken
+
+    def why_not_written(self) -> str | None:
+        """As `refusal`, for those who watch: nothing is tried."""
+        reason = self.read_only or self._broken
+        return None if reason is None else str(reason)
+
+    # Commits
+
+    def commit(self, writes: WriteSet) -> int:
+        """For the committer's thread: the number of the transaction. Raises MapFull, Busy."""
+        return self._writer.commit(writes)
+
+    def take(self, writes: WriteSet, txn_id: int) -> None:
+        """What was committed is durable."""
+        self.durable.absorb(writes)
+        self._txn_id = txn_id
+
+    def start_over(self) -> None:
+        """After a failed commit: only the disk says what is durable. Raises Unavailable, and tries again later."""
+        self._broken = Unavailable("The store cannot be read after a failed write; it is tried again. See the log.")
+        self._tried_at_s = asyncio.get_running_loop().time()
+        try:
+            self.environment.start_over()
+            self._writer = self._open_writer(self.environment)
+            self._recover()
+        except (Busy, Damaged) as error:
+            _log.error("the store cannot be read again", error=str(error))
+            raise self._broken from error
+        self._broken = None
+        self._on_started_over()
+
+    def _recover(self) -> None:
+        environment = self.environment
+        recovered = environment.recovered if isinstance(environment, DamagedEnvironment) else recover(environment)
+        self.durable = State()
+        self.durable.absorb(recovered.writes)
+        self.durable.damage = recovered.damage
+        self._txn_id = recovered.txn_id
+        self.cache.clear()
+
+    def take_new_file(self) -> None:
+        """The environment's file was replaced by another one with the same contents."""
+        self._txn_id = self.environment.last_txn_id()
+        self._writer = self._open_writer(self.environment)
+
+    def mark_clean(self) -> None:
+        """At the end, when all is durable: the next start need not look for what a crash may have left."""
+        if self._broken is None and self.read_only is None:
+            self._writer.mark_clean()
+
+    # Snapshots
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """A snapshot of the durable state at this moment; what is needed of the state is taken before the next await.
+
+        Raises Unavailable.
+        """
+        unreadable = self.unreadable()
+        if unreadable is not None:
+            raise unreadable
+        async with self._snapshot_turns:
+            await self._may_read.wait()
+            with open_snapshot(self.environment) as snapshot:
+                # A commit is visible to new snapshots shortly before it settles in memory.
+                while snapshot.txn_id() != self._txn_id:
+                    await self._settled()
+                yield snapshot
+
+    @asynccontextmanager
+    async def segments(self) -> AsyncIterator[LoadSegment]:
+        """As `snapshot`: a loader of decoded segments."""
+        async with self.snapshot() as snapshot:
+            yield lambda number, entry: self._load(number, entry, snapshot)
+
+    def segment_now(self, number: BucketNumber, entry: SegmentEntry) -> Columns:
+        """A segment that the disk has now, without waiting for a turn. Raises DataDamaged, Unavailable."""
+        with open_snapshot(self.environment) as snapshot:
+            return self._load(number, entry, snapshot)
+
+    def _load(self, number: BucketNumber, entry: SegmentEntry, snapshot: Snapshot) -> Columns:
+        columns = self.cache.get(number, entry)
+        if columns is None:
+            columns = snapshot.segment(number, entry)
+            self.cache.put(number, entry, columns)
+        return columns
+
+    # Moments without snapshots
+
+    def grow_in_time(self) -> None:
+        """Doubles the map when it is half full and nobody is reading, so that nobody has to wait for it later."""
+        if self.environment.reader_count == 0 and self.environment.wants_growth():
+            with suppress(InsufficientStorage):  # there is room yet; when there is none, the commit says so
+                self.environment.grow()
+
+    async def grow(self) -> None:
+        """Doubles LMDB's map when no snapshot is open; new ones wait. Raises InsufficientStorage."""
+        async with self.without_snapshots():
+            self.environment.grow()
+
+    @asynccontextmanager
+    async def without_snapshots(self) -> AsyncIterator[None]:
+        """A time in which no snapshot is open and none is opened. Rare: once for every doubling of the data."""
+        self._turns_without_snapshots += 1
+        self._may_read.clear()
+        try:
+            while self.environment.reader_count:  # noqa: ASYNC110
+                await asyncio.sleep(_GROW_POLL_S)
+            yield
+        finally:
+            self._turns_without_snapshots -= 1
+            if not self._turns_without_snapshots:
+                self._may_read.set()
+
+
+def _read_only(environment: Environment) -> Unavailable | None:
+    if not isinstance(environment, DamagedEnvironment):
+        return None
+    # Heartbeats too, which stock clients do not send again: in a damaged file a write may land on what is still whole, and
+    # what was recorded is worth more than what is being recorded.
+    return Unavailable(
+        "The store is damaged and served read-only. Stop the server, run `awlog repair`, and start it on what that makes; "
+        "or restore a backup."
+    )
