@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from awlog.api.guard import is_loopback
-from awlog.cli.options import ServerConfig
+from awlog.cli.server_config import ServerConfig
 from awlog.model.errors import CannotStart
 
 

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from awlog.cli.options import ServerConfig
+from awlog.cli.server_config import ServerConfig
 from awlog.model.errors import CannotStart
 
 BACKLOG: Final = 4096

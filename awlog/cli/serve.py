@@ -37,7 +37,8 @@ from awlog.cli.exposure import check_exposure, is_exposed, reached_at
 from awlog.cli.listeners import Listeners
 from awlog.cli.listening import BACKLOG, listen, listen_unix
 from awlog.cli.local_socket import listen_locally, stop_listening_locally
-from awlog.cli.options import ServerConfig, server_config, server_options
+from awlog.cli.options import server_config, server_options
+from awlog.cli.server_config import ServerConfig
 from awlog.cli.service_manager import ServiceManager, handed_over_sockets
 from awlog.cli.tls import Encryption, encryption_of
 from awlog.cli.upgrading import upgrade

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
-from awlog.cli.options import ServerConfig
+from awlog.cli.server_config import ServerConfig
 from awlog.model.errors import CannotStart
 
 _log: Final = structlog.get_logger(part="tls")
