@@ -37,6 +37,7 @@ from awlog.engine.jobs import JOBS_WAITING_MAX, Jobs
 from awlog.engine.readers import QueryLimits, Readers
 from awlog.engine.reading import Reads
 from awlog.engine.retention import Retention
+from awlog.engine.sealing import Sealing
 from awlog.engine.status import Status
 from awlog.engine.store import CACHE_BYTES, OpenWriter, Store
 from awlog.engine.tokens import Tokens
@@ -50,8 +51,8 @@ from awlog.log.filtering import filtered_import, filtered_insert
 from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeats
 from awlog.log.retention import SETTING as RETENTION_SETTING
-from awlog.log.sealing import oldest_records, records_to_seal, seal, seal_new, sealed_if_new
-from awlog.log.segment import SEGMENT_EVENTS, ZSTD_LEVEL, ZSTD_LEVEL_SOON, decode_segment
+from awlog.log.sealing import seal_new, sealed_if_new
+from awlog.log.segment import decode_segment
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import State
 from awlog.log.write_set import WriteSet
@@ -69,8 +70,8 @@ from awlog.model.commands import (
 )
 from awlog.model.edits import Edited
 from awlog.model.errors import AwlogError, Unavailable
-from awlog.model.event import BucketNumber, Event
-from awlog.model.facts import Fact, RecordsSealed
+from awlog.model.event import BucketNumber
+from awlog.model.facts import Fact
 from awlog.query.render import AnswerStarts, render_events
 from awlog.storage.compaction import Compacted
 from awlog.storage.environment import Environment
@@ -141,7 +142,8 @@ class Engine:
             without_snapshots=store.without_snapshots,
             on_swapped=self._take_new_file,
         )
-        self._upkeep = Upkeep(self._seal_oldest, self._empty_heads)
+        sealing = Sealing(store, staged=lambda: self._staged, submit=self._stage_alone)
+        self._upkeep = Upkeep(sealing.oldest, sealing.all_of)
         for bucket in store.durable.buckets():
             self._upkeep.note(bucket.number, bucket.head)
 
@@ -323,6 +325,12 @@ class Engine:
         failure = self._apply(decision.facts)
         self._committer.join(decision.answer if failure is None else failure, reply)
 
+    def _stage_alone(self, facts: list[Fact]) -> asyncio.Future[Any]:
+        """Facts that nobody asked for."""
+        durable: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._stage(Decision(facts, None), into_future(durable))
+        return durable
+
     def _apply(self, facts: list[Fact]) -> AwlogError | None:
         """Takes facts into the staged state and the open batch; gives the refusal if they cannot be taken."""
         writes = self._committer.writes
@@ -378,43 +386,6 @@ class Engine:
         for number, meta in writes.buckets.items():
             if meta is None:
                 self._upkeep.forget(number)
-
-    async def _seal_oldest(self, bucket_number: BucketNumber) -> None:
-        """Moves the oldest records of a bucket into a segment, which is encoded off the loop. Durable when it returns."""
-        bucket = self._store.durable.numbered(bucket_number)
-        await self._seal([] if bucket is None else [(bucket_number, records_to_seal(bucket.head))], ZSTD_LEVEL)
-
-    async def _empty_heads(self, bucket_numbers: list[BucketNumber], soon: bool) -> None:
-        """Moves the records of these buckets into a segment each, many in a commit. Durable when it returns."""
-        chosen: list[tuple[BucketNumber, list[Event]]] = []
-        record_count = 0
-        for bucket_number in bucket_numbers:
-            bucket = self._store.durable.numbered(bucket_number)
-            if bucket is not None:
-                chosen.append((bucket_number, oldest_records(bucket.head)))
-                record_count += len(chosen[-1][1])
-            if record_count >= SEGMENT_EVENTS or bucket_number == bucket_numbers[-1]:
-                await self._seal(chosen, ZSTD_LEVEL_SOON if soon else ZSTD_LEVEL)
-                chosen, record_count = [], 0
-
-    async def _seal(self, chosen: list[tuple[BucketNumber, list[Event]]], level: int) -> None:
-        """Moves records of some buckets into a segment each, in one commit. Durable when it returns."""
-        chosen = [(bucket_number, events) for bucket_number, events in chosen if events]
-        if not chosen or self._store.refusal() is not None:
-            return
-        runs = await asyncio.to_thread(lambda: [seal(events, level) for _, events in chosen])
-        if self._store.refusal() is not None:
-            return
-        facts: list[Fact] = []
-        for (bucket_number, events), run in zip(chosen, runs, strict=True):
-            staged = self._staged.numbered(bucket_number)
-            if staged is None or any(staged.head.get(event.seq) is not event for event in events):
-                continue  # an edit came in between; the next commit of this bucket asks again
-            facts.append(RecordsSealed(bucket_number, [event.seq for event in events], run))
-        if facts:
-            durable: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            self._stage(Decision(facts, None), into_future(durable))
-            await durable
 
     def _forget_texts(self) -> None:
         """Lets go of all payloads that are remembered beside the data: what was erased is not to live on in memory."""

@@ -118,6 +118,9 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
             bucket.head.remove_all(fact.seqs)
             for seq in fact.seqs:
                 writes.drop_record(fact.bucket_number, seq)
+            bucket.index.remove_all(fact.merged)
+            for first_seq in fact.merged:
+                writes.drop_segment(fact.bucket_number, first_seq)
             _put_run(bucket, fact.run, writes)
         case BucketCreated():
             assert fact.meta.number == state.next_bucket_number, "bucket numbers are given out in order"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,10 +15,12 @@ from awlog.log.segment import (
     SEGMENT_EVENTS,
     ZSTD_LEVEL,
     ZSTD_LEVEL_SOON,
+    decode_segment,
     encode_segment,
 )
-from awlog.log.segment_index import entry_of
+from awlog.log.segment_index import SegmentEntry, SegmentIndex, describes, entry_of
 from awlog.model.commands import NewEvent, SealedBeforehand
+from awlog.model.errors import DataDamaged
 from awlog.model.event import Event, Seq
 from awlog.model.facts import SealedRun
 
@@ -39,9 +42,46 @@ def oldest_records(head: Head) -> list[Event]:
     return oldest[: max(1, int(filled.searchsorted(SEGMENT_EVENTS * EVENT_BYTES, "right")))]
 
 
+def small_segments(record_count: int, index: SegmentIndex) -> list[SegmentEntry]:
+    """The last segments, each no larger than all that it is put together with, as long as that makes one segment.
+
+    So a few records are sealed without leaving a segment of a few events for ever: a bucket has log2(4096) small ones at
+    most, and each event is encoded anew as often. O(segments), 20 ns each.
+    """
+    small: list[SegmentEntry] = []
+    count = record_count
+    for entry in index.by_descending_seq():
+        if entry.count > count or count + entry.count > SEGMENT_EVENTS:
+            break
+        small.append(entry)
+        count += entry.count
+    return small
+
+
 def seal(events: Sequence[Event], level: int = ZSTD_LEVEL) -> SealedRun:
     """Events in the order of their seqs as one segment. About 4 ms for a full one."""
     return _run(columns_of(events), level)
+
+
+def seal_together(
+    records: Sequence[Event], small: Sequence[tuple[SegmentEntry, bytes]], level: int
+) -> tuple[SealedRun, list[Seq]]:
+    """As `seal`, with the events of small segments; which of them, as long payloads, or damage, may leave some out."""
+    events, merged = list(records), []
+    room = SEGMENT_EVENTS * EVENT_BYTES - sum([max(EVENT_BYTES, len(event.payload)) for event in records])
+    for entry, sealed in small:
+        try:
+            columns = decode_segment(sealed, entry.first_seq, entry.min_change, "A small segment")
+        except DataDamaged:
+            break  # whoever reads it is told
+        lengths = [max(EVENT_BYTES, len(payload)) for payload in columns.payloads]
+        room -= sum(map(operator.mul, lengths, columns.payload_counts()))
+        if room < 0 or not describes(entry, columns):
+            break
+        events += columns.events()
+        merged.append(entry.first_seq)
+    events.sort(key=lambda event: event.seq)
+    return seal(events, level), merged
 
 
 def _run(columns: Columns, level: int) -> SealedRun:

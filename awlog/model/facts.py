@@ -143,11 +143,14 @@ class TokensRequired(Struct, frozen=True):
 
 
 class RecordsSealed(Struct, frozen=True):
-    """The oldest records of a bucket's head now live in a segment."""
+    """The oldest records of a bucket's head now live in a segment, and so do the events of small segments, `merged`, which
+    are named by their least seqs and are no more.
+    """
 
     bucket_number: BucketNumber
     seqs: list[Seq]
     run: SealedRun
+    merged: list[Seq] = []
 
 
 Fact = (

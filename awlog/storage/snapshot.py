@@ -53,6 +53,10 @@ class Snapshot:
             raise DataDamaged(_place(number, entry))
         return columns
 
+    def sealed(self, number: BucketNumber, entry: SegmentEntry) -> bytes:
+        """The bytes of a segment as they are on the disk, nothing if it is missing."""
+        return bytes(self._txn.get(layout.seq_key(number, entry.first_seq), b"", db=self._databases[layout.SEGMENTS]))
+
     def segment_bytes(self, bucket: BucketState, entry: SegmentEntry) -> int:
         """What a segment takes on the disk. 2 µs."""
         key = layout.seq_key(bucket.number, entry.first_seq)

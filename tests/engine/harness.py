@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import pytest
 
@@ -29,7 +29,7 @@ from awlog.log.state import State
 from awlog.log.write_set import WriteSet
 from awlog.model.commands import CreateBucket, InsertEvents, NewEvent, SendHeartbeat
 from awlog.model.errors import AwlogError, Busy
-from awlog.model.event import BucketNumber, Event, Payload
+from awlog.model.event import Event, Payload
 from awlog.model.facts import Fact
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
 from awlog.storage.check import check
@@ -45,6 +45,7 @@ NOW_US: Final = Micros(1_700_000_000_000_000)
 PATIENCE_S: Final = 20.0
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @contextmanager
@@ -166,6 +167,8 @@ class WatchedEngine(Engine):
             cache_bytes=cache_bytes,
             open_writer=lambda opened: _WatchedWriter(opened, disk),
         )
+        self._upkeep._seal = self._with_sign(self._upkeep._seal)
+        self._upkeep._empty = self._with_sign(self._upkeep._empty)
 
     def _apply(self, facts: list[Fact]) -> AwlogError | None:
         self._facts_staged.append((self._committer.writes, facts))
@@ -176,17 +179,14 @@ class WatchedEngine(Engine):
         self.durable_facts += [fact for held, facts in self._facts_staged if held is writes for fact in facts]
         self._facts_staged = [staged for staged in self._facts_staged if staged[0] is not writes]
 
-    async def _seal_oldest(self, bucket_number: BucketNumber) -> None:
-        try:
-            await super()._seal_oldest(bucket_number)
-        finally:
-            self._upkeep_turn.set()
+    def _with_sign(self, step: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+        async def watched(*arguments: P.args, **words: P.kwargs) -> None:
+            try:
+                await step(*arguments, **words)
+            finally:
+                self._upkeep_turn.set()
 
-    async def _empty_heads(self, bucket_numbers: list[BucketNumber], soon: bool) -> None:
-        try:
-            await super()._empty_heads(bucket_numbers, soon)
-        finally:
-            self._upkeep_turn.set()
+        return watched
 
     @property
     def environment(self) -> Environment:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from awlog.engine import engine as engine_module
-from awlog.log.sealing import seal
+from awlog.engine import sealing as engine_sealing
+from awlog.log import sealing as sealing_module
+from awlog.log.sealing import seal_together
+from awlog.log.segment_index import SegmentEntry
 from awlog.model.commands import DeleteBucket, DeleteEvent
 from awlog.model.errors import Unavailable
-from awlog.model.event import Event
+from awlog.model.event import Event, Seq
 from awlog.model.facts import SealedRun
 from tests.engine.harness import (
     PATIENCE_S,
@@ -89,11 +91,13 @@ class _SlowSeal:
         self._begun = threading.Event()
         self._may_end = threading.Event()
 
-    def __call__(self, events: Sequence[Event], level: int) -> SealedRun:
+    def __call__(
+        self, records: Sequence[Event], small: Sequence[tuple[SegmentEntry, bytes]], level: int
+    ) -> tuple[SealedRun, list[Seq]]:
         self.asked += 1
         self._begun.set()
         assert self._may_end.wait(PATIENCE_S), "the seal was never let go"
-        return seal(events, level)
+        return seal_together(records, small, level)
 
     async def begun(self) -> None:
         assert await asyncio.to_thread(self._begun.wait, PATIENCE_S), "nothing was sealed"
@@ -106,7 +110,7 @@ class _SlowSeal:
 async def sealing(engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch) -> _SlowSeal:
     """A bucket whose oldest four of ten events are being encoded at this moment."""
     slow = _SlowSeal()
-    monkeypatch.setattr(engine_module, "seal", slow)
+    monkeypatch.setattr(engine_sealing, "seal_together", slow)
     await engine.submit(create("b"))
     for n in range(10):
         await engine.submit(insert("b", event(n, data=str(n))))
@@ -224,6 +228,44 @@ async def test_heads_of_many_buckets_are_bounded_together(engine: WatchedEngine)
     for number in range(30):
         data = [e["data"]["d"] for e in await engine.events(f"b{number}")]
         assert data == ["x" * (10 * number) + str(n) for n in range(7, -1, -1)]
+
+
+async def test_small_segments_become_part_of_the_next_one(engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch):
+    """Sealed two by two, two hundred events are in few segments, each twice as large as the next; all as they were sent."""
+    monkeypatch.setattr(sealing_module, "SEGMENT_EVENTS", 128)
+    monkeypatch.setattr(sealing_module, "SEAL_ABOVE_EVENTS", 256)
+    engine.limit_heads(1000)
+    await engine.submit(create("b"))
+    for n in range(201):
+        await engine.submit(insert("b", event(n, data=str(n % 7))))
+        await engine.upkept()
+    counts = [entry.count for entry in engine.durable_state.bucket("b").index.by_descending_seq()]
+    assert sum(counts) in (198, 199, 200)
+    assert len(counts) <= 8
+    assert max(counts) <= 128
+    assert [e["data"]["d"] for e in reversed(await engine.events("b"))] == [str(n % 7) for n in range(201)]
+
+
+async def test_a_small_segment_that_is_edited_meanwhile_is_not_put_together(
+    engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+):
+    """The edit wins, and is there when they are put together, after the next write."""
+    monkeypatch.setattr(sealing_module, "SEGMENT_EVENTS", 128)
+    engine.limit_heads(1000)
+    await engine.submit(create("b"))
+    await engine.submit(insert("b", *(event(n, data=str(n)) for n in range(4))))
+    await engine.upkept()
+    ids = await engine.ids("b")
+    slow = _SlowSeal()
+    monkeypatch.setattr(engine_sealing, "seal_together", slow)
+    await engine.submit(insert("b", *(event(n, data=str(n)) for n in range(4, 8))))
+    await slow.begun()
+    await engine.submit(DeleteEvent("b", ids[0]))
+    slow.let_go()
+    await engine.submit(insert("b", event(8, data="8")))
+    await engine.upkept()
+    assert [e["data"]["d"] for e in reversed(await engine.events("b"))] == [str(n) for n in range(1, 9)]
+    assert len(engine.durable_state.bucket("b").index) == 1
 
 
 async def test_one_long_event_is_sealed_for_its_bytes(engine: WatchedEngine):
