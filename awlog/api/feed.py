@@ -22,6 +22,7 @@ from awlog.engine.feed_lines import position_line
 from awlog.model.errors import BadRequest
 from awlog.model.event import Change
 from awlog.model.feed import FeedFilter
+from awlog.model.numbers import decimal
 
 EVENT_STREAM: Final = "text/event-stream"
 _CHANGE_DIGITS_MAX: Final = 19
@@ -128,7 +129,7 @@ def _since(call: Call) -> Change:
         ("since", call.query.get("since")),
         ("Last-Event-ID", call.request.headers.get("Last-Event-ID")),
     ):
-        if text is not None:
+        if text is not None and (text or name == "since"):  # no id is what a page sends that has seen none
             return change_number(text, name)
     return call.engine.feed.head
 
@@ -142,11 +143,8 @@ def _limit(text: str | None) -> int | None:
 
 
 def _wait_s(text: str | None) -> float:
-    try:
-        wait_s = 0.0 if text is None else float(text)
-    except ValueError:
-        wait_s = -1.0
-    if not 0 <= wait_s <= WAIT_S_MAX:
+    wait_s = 0.0 if text is None else decimal(text)
+    if wait_s is None or not 0 <= wait_s <= WAIT_S_MAX:
         raise BadRequest(f"`wait_s` is a number of seconds from 0 to {WAIT_S_MAX:g}")
     return wait_s
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from typing import Final
 
 from aiohttp import web
@@ -20,9 +19,8 @@ from awlog.api.intake import REFUSED_NAMED_MAX, refused_body
 from awlog.model.access import Scope
 from awlog.model.commands import SendHeartbeat, SendHeartbeats
 from awlog.model.errors import BadRequest, Refused
+from awlog.model.numbers import decimal
 from awlog.model.times import Micros, duration_from_seconds, parse_timestamp, span_from_seconds
-
-_FLOAT: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 
 # Heartbeats repeat their data until it changes: nearly all are found here.
 _payloads: Final = wire.PayloadCache.lasting()
@@ -109,6 +107,7 @@ def span_of_pulsetime(text: str | None) -> Micros:
     """Seconds as they stand in the query. Raises BadRequest."""
     if text is None:
         raise BadRequest("`pulsetime` is missing: the longest gap, in seconds, that still merges")
-    if _FLOAT.fullmatch(text) is None or math.isinf(seconds := float(text)):
+    seconds = decimal(text)
+    if seconds is None or math.isinf(seconds):
         raise BadRequest("`pulsetime` must be a finite number of seconds")
     return span_from_seconds(seconds)

@@ -72,7 +72,8 @@ def import_(
 
     Run it as often as you like, also after it was interrupted: events that are there already are not imported twice.
 
-    Exit status 0: all of the source is in the store. 1: something was refused or does not match, the table says what.
+    Exit status 0: all of the source is in the store. 1: something was refused or does not match, the table says what; or no
+    bucket was found.
 
     Example: awlog import ~/.local/share/activitywatch/aw-server/peewee-sqlite.v2.db --dry-run
     """
@@ -84,15 +85,16 @@ def import_(
     else:
         described = SourceBucket(bucket, bucket_type, "awlog import", socket.gethostname())
         sources = iter([open_source(source, kind, described, _mapping(mapping), token)])
-    complete = True
+    complete, bucket_count = True, 0
     with _target(where, dry_run=dry_run) as target:
         for opened in sources:
             with closing(opened):
                 click.echo(f"From {opened.title}")
                 report = _imported(opened, target)
             click.echo(shown(report, dry_run=dry_run))
+            bucket_count += len(report.buckets)
             complete &= report.matches() and not report.refused_count()
-    if not complete:
+    if not complete or not bucket_count:
         sys.exit(NOT_ALL_STATUS)
 
 
@@ -102,7 +104,10 @@ def _mapping(text: str) -> dict[str, str]:
     for target, equals, column in pairs:
         if not equals or not target or not column:
             raise click.UsageError(f"--map takes FIELD=COLUMN, not {target!r}")
-    return {target.strip(): column for target, _, column in pairs}
+    mapping = {target.strip(): column for target, _, column in pairs}
+    if len(mapping) < len(pairs):
+        raise click.UsageError("--map names a field twice")
+    return mapping
 
 
 def _activitywatch(*, testing: bool) -> Iterator[Source]:

@@ -22,6 +22,8 @@ def shown(report: Report, *, dry_run: bool) -> str:
         ).rstrip()
         for row in rows
     ]
+    if not report.buckets:
+        lines = ["No bucket was found in it."]
     return "\n".join([*lines, *_notes(report, dry_run=dry_run)])
 
 

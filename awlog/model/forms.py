@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from awlog.model.errors import BadRequest
+from awlog.model.numbers import decimal
 
 
 class Form(Struct, frozen=True):
@@ -62,8 +63,5 @@ def _quality(parameters: list[str]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
+            return decimal(value.strip()) or 0.0
     return 1.0

@@ -15,6 +15,7 @@ import msgspec
 from awlog.log.many_times import durations_of, instants_of
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
+from awlog.model.numbers import decimal
 from awlog.model.times import Micros, duration_from_seconds, parse_timestamp
 from awlog.sources.source import Found, PayloadTexts, SourceBucket, SourceUnreadable, Step, bucket_data, shown
 from awlog.sources.sqlite_file import Row, SqliteFile
@@ -132,10 +133,7 @@ def _seconds(duration: object) -> float:
     """A decimal field: SQLite keeps it as a number, or as a text if it cannot be one. Raises BadRequest."""
     if type(duration) is float or type(duration) is int:
         return duration
-    try:
-        seconds = float(duration.decode() if isinstance(duration, bytes) else "")
-    except ValueError:
-        raise BadRequest("A duration that is no number") from None
-    if seconds != seconds:
+    seconds = decimal(duration.decode(errors="replace").strip()) if isinstance(duration, bytes) else None
+    if seconds is None:
         raise BadRequest("A duration that is no number")
     return seconds

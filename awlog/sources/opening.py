@@ -51,6 +51,12 @@ def open_database(path: Path, settings_path: Path | None) -> Source:
     tables = file.tables()
     if AwServerDatabase.wrote(tables):
         return AwServerDatabase(file, settings_path)
+    if not tables and file.is_without_wal:
+        file.close()
+        raise SourceUnreadable(
+            f"There is nothing in {path}. It is a copy of a file that was in use: what was recorded is in {path.name}-wal, "
+            "which was beside the original. Copy both, or stop that server first."
+        )
     if AwServerRustDatabase.wrote(tables) or not tables:
         return AwServerRustDatabase(file)
     file.close()

@@ -40,9 +40,10 @@ class SqliteFile:
         if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
             raise SourceUnreadable(f"{path} is no SQLite file")
         self._wal = path.with_name(f"{path.name}-wal")
-        self._immutable = header[_WAL_MODE_AT] == 2 and not self._wal.exists()
+        self.is_without_wal = header[_WAL_MODE_AT] == 2 and not self._wal.exists()
+        """In WAL mode, and no `-wal` beside it."""
         self._stamp = self._now()
-        options = "mode=ro&immutable=1" if self._immutable else "mode=ro"
+        options = "mode=ro&immutable=1" if self.is_without_wal else "mode=ro"
         try:
             self._connection = sqlite3.connect(
                 f"file:{quote(str(path.absolute()))}?{options}", uri=True, timeout=_BUSY_S, isolation_level=None
@@ -86,7 +87,7 @@ class SqliteFile:
         while page := self._page(statement, last):
             yield page
             last = page[-1][0]
-            if self._immutable and self._now() != self._stamp:
+            if self.is_without_wal and self._now() != self._stamp:
                 raise SourceUnreadable(
                     f"{self.path} was changed while it was read: a server was started on it. "
                     "Run the import again: what is there already is not imported twice."

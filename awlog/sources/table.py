@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from msgspec import Struct
 
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
+from awlog.model.numbers import decimal
 from awlog.model.times import duration_from_seconds, parse_timestamp
 from awlog.sources.json_stream import VALUE_BYTES_MAX
 from awlog.sources.source import STEP_BYTES, Found, PayloadTexts, SourceBucket, SourceUnreadable, Step
@@ -145,6 +147,8 @@ def _columns(names: list[str], mapping: dict[str, str]) -> _Columns:
             )
         if name not in names:
             raise SourceUnreadable(f"There is no column {name!r}; there are {', '.join(names[:40])}")
+        if names.count(name) > 1:
+            raise SourceUnreadable(f"There are {names.count(name)} columns {name!r}: give each a name of its own")
         if target.startswith("data."):
             fields.append(_Field(target.removeprefix("data."), names.index(name), is_json))
         else:
@@ -173,11 +177,8 @@ def _event(row: list[str], columns: _Columns, texts: PayloadTexts) -> tuple[NewE
 
 
 def _number(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise BadRequest("A duration that is no number of seconds") from None
-    if seconds - seconds != 0:
+    seconds = decimal(text.strip())
+    if seconds is None or math.isinf(seconds):
         raise BadRequest("A duration that is no number of seconds")
     return seconds
 

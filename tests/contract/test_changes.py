@@ -105,6 +105,7 @@ def test_whoever_waits_is_answered_when_something_comes(api: Api, bucket: str):
         "wait_s=nan",
         "wait_s=301",
         "wait_s=",
+        "wait_s=0_1",
     ],
 )
 def test_what_means_nothing_is_refused(api: Api, query: str):
@@ -124,6 +125,12 @@ def test_a_change_that_was_never_made_is_gone(api: Api):
     reply = api.server.request("GET", f"/api/0/changes?since={head(api) + 1}")
     assert (reply.status, reply.json()["type"]) == (410, "ChangesGone")
     assert "since=0" in reply.json()["message"]
+
+
+def test_no_last_id_is_none(api: Api):
+    """A browser that has seen no id yet may send an empty one: it begins with what happens now."""
+    reply = api.server.request("GET", "/api/0/changes?wait_s=0.1", headers={"Last-Event-ID": ""})
+    assert (reply.status, [json.loads(line)["kind"] for line in reply.body.splitlines()]) == (200, ["position"])
 
 
 def test_server_sent_events_go_on_with_the_last_id(api: Api, bucket: str):

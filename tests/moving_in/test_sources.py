@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,15 +130,50 @@ def test_a_table_comes_in_by_its_mapping(tmp_path: Path, data_dir: Path) -> None
         ("timestamp=Begin,title=What", "Nothing of an event is called 'title'"),
         ("timestamp=Begin,data=What,data.x=What", "one column or several"),
         ("timestamp", "FIELD=COLUMN"),
+        ("timestamp=Begin,data.x=Twice", "There are 2 columns 'Twice'"),
+        ("timestamp=Begin,data.x=What,data.x=Begin", "names a field twice"),
     ],
 )
 def test_a_mapping_that_means_nothing_is_refused(tmp_path: Path, data_dir: Path, mapping: str, says: str) -> None:
     """Before anything is written."""
     file = tmp_path / "sheet.csv"
-    file.write_text("Begin,What\n2024-05-01,x\n")
+    file.write_text("Begin,What,Twice,Twice\n2024-05-01,x,a,b\n")
     done = awlog("import", file, "--data-dir", data_dir, "--map", mapping)
     assert done.returncode in (1, 2)
     assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_number_is_one_for_every_other_program_too(tmp_path: Path, data_dir: Path) -> None:
+    """Python would read 1_0 as ten, and digits of other scripts; a number beyond a double is none."""
+    file = tmp_path / "sheet.csv"
+    durations = ["1_0", "nan", "inf", "٣", "1e999", "0x10", " 2.5 ", "1e1", ".5"]
+    lines = [f"2024-05-01T00:00:0{n}Z,{duration}\n" for n, duration in enumerate(durations)]
+    file.write_text("timestamp,duration\n" + "".join(lines))
+    done = awlog("import", file, "--data-dir", data_dir)
+    assert done.returncode == 1
+    assert "6 refused: A duration that is no number of seconds" in done.stdout
+    assert sorted(duration_us for _, duration_us, _ in contents(data_dir)["imported"]) == [
+        500_000,
+        2_500_000,
+        10_000_000,
+    ]
+
+
+def test_a_source_without_a_bucket_is_no_success(tmp_path: Path, data_dir: Path) -> None:
+    """An empty export, and a database that was copied without the file beside it that holds everything."""
+    (tmp_path / "empty.json").write_text('{"buckets": {}}')
+    done = awlog("import", tmp_path / "empty.json", "--data-dir", data_dir)
+    assert (done.returncode, "No bucket was found" in done.stdout) == (1, True)
+    original, copy = tmp_path / "sqlite.db", tmp_path / "copy.db"
+    server = sqlite3.connect(original, isolation_level=None)
+    server.execute("PRAGMA journal_mode = wal")
+    server.execute("CREATE TABLE buckets (id INTEGER)")
+    shutil.copy(original, copy)
+    done = awlog("import", copy, "--data-dir", data_dir)
+    server.close()
+    assert done.returncode == 1
+    assert "copy.db-wal" in done.stderr
     assert "Traceback" not in done.stderr
 
 
