@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -79,8 +81,18 @@ for _command in _COMMANDS:
     awlog.add_command(_command)
 
 
+def _end(number: int, _frame: FrameType | None) -> None:
+    """As an exception, so that what a command has begun beside its place is removed. A second signal ends it at once."""
+    signal.signal(number, signal.SIG_DFL)
+    click.echo(f"awlog: ended by {signal.Signals(number).name}", err=True)
+    sys.exit(128 + number)
+
+
 def main() -> None:
-    """Runs the command line. Exit status 1: refused, a query that is wrong for example; 2: wrong usage; 3: not done."""
+    """Runs the command line. Exit status 1: refused, a query that is wrong for example; 2: wrong usage; 3: not done;
+    143: ended by SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, _end)
     try:
         awlog(prog_name="awlog")
     except Refused as error:

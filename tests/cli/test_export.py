@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -16,6 +17,22 @@ import pytest
 from tests.moving_in.stores import awlog
 
 LINE: Final = '{"timestamp": "2024-05-01T10:00:00Z", "duration": 1, "data": {"app": "vim"}}\n'
+
+# Stays at its first piece.
+_SLOW_EXPORT: Final = """
+import sys, time
+from awlog.cli import export
+from awlog.cli.main import main
+
+def slow_document(*arguments):
+    for piece in document(*arguments):
+        yield piece
+        print("writing", file=sys.stderr, flush=True)
+        time.sleep(60)
+
+document, export.document = export.document, slow_document
+main()
+"""
 
 
 @pytest.fixture
@@ -45,6 +62,30 @@ def test_an_output_that_is_full_is_told_in_one_line(data_dir: Path) -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == "Error: The output cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "says"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 1, "Aborted")]
+)
+def test_an_export_that_is_ended_leaves_nothing_beside_the_old_file(
+    data_dir: Path, tmp_path: Path, number: signal.Signals, status: int, says: str
+) -> None:
+    """By a signal, when some of the new file has been written."""
+    output = tmp_path / "out" / "all.json"
+    output.parent.mkdir()
+    output.write_text("before")
+    words = ["export", "--data-dir", str(data_dir), "-o", str(output), "--force"]
+    process = subprocess.Popen([sys.executable, "-c", _SLOW_EXPORT, *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline() == "writing\n"
+        assert len(list(output.parent.iterdir())) == 2
+        process.send_signal(number)
+        said = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+    assert (process.returncode, says in said, "Traceback" in said) == (status, True, False)
+    assert [(path.name, path.read_text()) for path in output.parent.iterdir()] == [("all.json", "before")]
 
 
 def test_what_breaks_off_leaves_the_old_file_and_nothing_beside_it(data_dir: Path, tmp_path: Path) -> None:
