@@ -6,7 +6,7 @@ import http.client
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +19,12 @@ from awlog.model.errors import AwlogError, Refused, Unavailable
 _SILENCE_S: Final = 45.0  # the server says every 15 s that it is there
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _DATA_CHARS_MAX: Final = 100
+# For programs that keep what they are told: all of it is told anew.
+_SNAPSHOT: Final = '{"kind":"snapshot"}'
+
+
+class _ChangesGone(Refused):
+    """The server does not know all changes that came after the ones that were shown."""
 
 
 @click.command()
@@ -34,16 +40,33 @@ def tail(
 ) -> None:
     """Show what changes in the buckets whose id begins with BUCKET, or in all, as it happens. Ctrl-C ends it.
 
+    When the server cannot go on where it was, after `awlog restore` for example, it says so and begins anew: with what
+    happens then, or, with --since or --json, with all that there is, behind a line {"kind":"snapshot"}.
+
     Example: awlog tail aw-watcher-window
     """
     address = url or f"http://127.0.0.1:{TESTING_PORT if testing else PORT}"
     source = _Source(address, bucket, token)
+    shown: Callable[[str], str] = str if as_json else lambda line: _in_words(msgspec.json.decode(line))
+    anew = 0 if as_json or once or since is not None else None
     try:
-        for line in source.once(since or 0) if once else source.follow(since):
-            click.echo(line if as_json else _in_words(msgspec.json.decode(line)))
-            sys.stdout.flush()
+        while True:
+            try:
+                _show(source.once(since or 0) if once else source.follow(since), shown)
+                return
+            except _ChangesGone as gone:
+                click.echo(f"awlog: {gone} Beginning anew.", err=True)
+                since = anew
+                if as_json:
+                    click.echo(_SNAPSHOT)
     except (KeyboardInterrupt, BrokenPipeError):
         return
+
+
+def _show(lines: Iterator[str], shown: Callable[[str], str]) -> None:
+    for line in lines:
+        click.echo(shown(line))
+        sys.stdout.flush()
 
 
 class _Source:
@@ -60,7 +83,7 @@ class _Source:
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def once(self, since: int) -> Iterator[str]:
-        """All lines that there are. Raises Refused, Unavailable."""
+        """All lines that there are. Raises _ChangesGone, Refused, Unavailable."""
         with self._asked(f"{self._path}&since={since}", {}) as answer:
             for line in answer:
                 text = line.decode().rstrip("\n")
@@ -68,7 +91,7 @@ class _Source:
                     yield text
 
     def follow(self, since: int | None) -> Iterator[str]:
-        """Lines for ever; connects again, and goes on where it was. Raises Refused."""
+        """Lines for ever; connects again, and goes on where it was. Raises _ChangesGone, Refused."""
         tries = 0
         while True:
             try:
@@ -101,6 +124,8 @@ class _Source:
 
 
 def _refusal(answer: http.client.HTTPResponse) -> AwlogError:
+    if answer.status == http.client.GONE:
+        return _ChangesGone("The server cannot go on from here: it was restored, or forgot what was deleted since.")
     try:
         message = str(msgspec.json.decode(answer.read())["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
