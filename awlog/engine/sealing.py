@@ -35,7 +35,7 @@ class _ToSeal(Struct, frozen=True):
 
 
 class Sealing:
-    """`staged`: the state that commands are decided on. `submit` applies facts to it; its future is done when they are durable."""
+    """`staged`: the state that commands are decided on. `submit` applies facts to it; they are durable when it is done."""
 
     def __init__(
         self, store: Store, *, staged: Callable[[], State], submit: Callable[[list[Fact]], asyncio.Future[Any]]
