@@ -24,7 +24,7 @@ from awlog.engine.access import Admission
 from awlog.engine.clock import Clock
 from awlog.model.access import Scope
 from awlog.model.errors import Refused
-from awlog.model.times import Micros, seconds_from_us
+from awlog.model.times import Micros
 
 # Characters that need no decoding in a path, digits that need none in a query. Other spellings go the ordinary way.
 _LINE: Final = (
@@ -84,6 +84,7 @@ class Known(Struct, frozen=True):
     reads: bool  # may it read every bucket?
     answer_headers: bytes  # of every answer: from the end of the status line to the value of Content-Length
     until_s: float  # on the loop's clock; the judgement holds no longer
+    expires_us: Micros | None  # nor after this, by the wall clock, which may jump
 
 
 class Admitting(Protocol):
@@ -124,7 +125,11 @@ class HeaderBlocks:
     def find(self, line: bytes, block: bytes) -> Known | None:
         """0.2 µs for a known block; else it is judged behind this request line, about 40 µs. None: not for the lane."""
         known = self._known.get(block)
-        if known is not None and self._now_s() < known.until_s:
+        if (
+            known is not None
+            and self._now_s() < known.until_s
+            and (known.expires_us is None or self._tokens.clock() < known.expires_us)
+        ):
             self._known.move_to_end(block)
             return known
         known = self._judge(line, block)
@@ -174,17 +179,18 @@ class HeaderBlocks:
             admission = self._tokens.admit(headers.getall("Authorization", []))
         except Refused:
             return None
-        known_s = KNOWN_S
-        if admission.expires_us is not None:
-            known_s = min(known_s, seconds_from_us(Micros(admission.expires_us - self._tokens.clock())))
-        until_s = self._now_s() + known_s
         lines = {**cors, "Content-Type": "application/json", "Content-Length": ""}
         answer_headers = "".join(f"\r\n{name}: {value}" for name, value in lines.items())
         if not answer_headers.isascii():
             return None
         access = admission.access
         return Known(
-            body_bytes, access.prefixes(Scope.APPEND), access.may(Scope.READ), answer_headers.encode(), until_s
+            body_bytes,
+            access.prefixes(Scope.APPEND),
+            access.may(Scope.READ),
+            answer_headers.encode(),
+            self._now_s() + KNOWN_S,
+            admission.expires_us,
         )
 
 

@@ -119,7 +119,8 @@ class Door:
             raise Unauthorized("There is no such token, or it was revoked")
         token, admission = known
         _check_time(token, now_us)
-        if token.last_used_us is None or now_us - token.last_used_us >= USE_PRECISION_US:
+        # Also if that is in the future: the clock was wrong then, or is now.
+        if token.last_used_us is None or not 0 <= now_us - token.last_used_us < USE_PRECISION_US:
             self._used_us[token.id] = now_us
         return admission
 

@@ -143,12 +143,15 @@ class Backups:
             await asyncio.sleep(min(wait_s, self._plan.interval_s))
 
     def _is_due(self, folder: Path) -> bool:
-        """Is the newest backup older than the interval, or from a future that a clock has since left?"""
-        newest_s = max((file.stat().st_mtime for file in folder.glob(_BY_THE_CLOCK)), default=None)
+        """Is no backup younger than the interval? One from a future that the clock has left since says nothing."""
         now_s = self._clock() / 1e6
-        return newest_s is None or not 0 <= now_s - newest_s < self._plan.interval_s
+        made_s = (file.stat().st_mtime for file in folder.glob(_BY_THE_CLOCK))
+        return not any(0 <= now_s - each_s < self._plan.interval_s for each_s in made_s)
 
     def _remove_old(self, folder: Path) -> None:
-        files = sorted(folder.glob(_BY_THE_CLOCK), key=lambda file: file.stat().st_mtime)
+        """Those from a future first: else they would stay, and each new one would go."""
+        now_s = self._clock() / 1e6
+        made_s = {file: file.stat().st_mtime for file in folder.glob(_BY_THE_CLOCK)}
+        files = sorted(made_s, key=lambda file: (made_s[file] <= now_s, made_s[file]))
         for file in files[: -self._plan.keep]:
             file.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from awlog.engine.access import AccessRules
 from awlog.engine.backups import BackupPlan, Backups
 from awlog.engine.bulk import shown
-from awlog.engine.clock import Clock, system_clock
+from awlog.engine.clock import Clock, Doubt, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.compaction import Compaction
 from awlog.engine.deletion_room import FREEING, DeletionRoom
@@ -155,7 +155,14 @@ class Engine:
             look=self.readers.look,
             forget_texts=self._forget_texts,
         )
-        self.retention = Retention(self.editor, self.jobs, clock, lambda: store.durable.settings.get(RETENTION_SETTING))
+        newest_us = max((bucket.tail.start_us for bucket in store.durable.buckets() if bucket.tail), default=None)
+        self.retention = Retention(
+            self.editor,
+            self.jobs,
+            clock,
+            lambda: store.durable.settings.get(RETENTION_SETTING),
+            Doubt(clock, newest_us),
+        )
         self.backups = Backups(data_dir, backup_plan, clock)
         can_tell = store.read_only is None
         self.forwarder = Forwarder(data_dir, forward_plan, clock) if forward_plan and can_tell else None

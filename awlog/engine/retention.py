@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from msgspec import Struct, field
 
-from awlog.engine.clock import Clock
+from awlog.engine.clock import Clock, Doubt
 from awlog.engine.editor import BucketPreview, Editor
 from awlog.engine.jobs import Job, Jobs
 from awlog.log.retention import RetentionAt, retention_rules
@@ -21,6 +21,10 @@ _log: Final = structlog.get_logger(part="retention")
 
 KIND: Final = "retention"
 RETENTION_INTERVAL_S: Final = 3600.0
+_CLOCK_JUMPED: Final = (
+    "the clock has jumped ahead, so nobody knows how old events are: retention by itself waits for a day; set the clock "
+    "right, or run it by hand"
+)
 
 
 class LastRun(Struct):
@@ -35,11 +39,14 @@ class LastRun(Struct):
 class Retention:
     """Loop only. `setting` gives the rules' JSON text."""
 
-    def __init__(self, editor: Editor, jobs: Jobs, clock: Clock, setting: Callable[[], bytes | None]) -> None:
+    def __init__(
+        self, editor: Editor, jobs: Jobs, clock: Clock, setting: Callable[[], bytes | None], doubt: Doubt
+    ) -> None:
         self._editor = editor
         self._jobs = jobs
         self._clock = clock
         self._setting = setting
+        self._doubt = doubt
         self._scheduled: asyncio.Task[None] | None = None
         self.last_run: LastRun | None = None
 
@@ -82,8 +89,16 @@ class Retention:
     async def _run_every(self, interval_s: float) -> None:
         while True:
             await asyncio.sleep(interval_s)
-            if self.rules():
+            is_doubtful = self._doubt.holds()
+            if is_doubtful and any(rule.max_age_days is not None for rule in self.rules()):
+                self._put_off()
+            elif self.rules():
                 try:
                     await self._jobs.ended(self.start())
                 except AwlogError as error:  # too many jobs wait
                     _log.warning("retention was put off", error=str(error))
+
+    def _put_off(self) -> None:
+        now_us = self._clock()
+        _log.warning(_CLOCK_JUMPED)
+        self.last_run = LastRun(now_us, now_us, error=_CLOCK_JUMPED)
