@@ -24,7 +24,8 @@ from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
 from awlog.api.proxies import peer_of
 from awlog.api.request_ids import REQUEST_ID, is_request_id, request_ids
-from awlog.api.routes import ROUTES, WATCHING, Endpoint, Router, path_segments
+from awlog.api.route import Endpoint
+from awlog.api.routes import ROUTES, WATCHING, Router, path_segments
 from awlog.api.wire import PayloadCache
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine

@@ -12,15 +12,13 @@ import html
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
 from awlog.api.content_coding import takes_gzip
+from awlog.api.route import Route
 from awlog.model.errors import NotFound
-
-if TYPE_CHECKING:
-    from awlog.api.routes import Route
 
 FOLDER: Final = "explorer"
 _FILES: Final = Path(__file__).with_name(FOLDER)

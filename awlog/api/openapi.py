@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -18,10 +18,8 @@ from msgspec import UNSET
 
 from awlog.api.call import Call
 from awlog.api.describe import JSON, PATH_PARAMETERS, Body, Operation, Parameter, described, operation_of
+from awlog.api.route import Endpoint, Handler, Route
 from awlog.api.wire import RefusalBody
-
-if TYPE_CHECKING:
-    from awlog.api.routes import Endpoint, Route
 
 _REF: Final = "#/components/schemas/{name}"
 # What requests may be answered beside what they ask for.
@@ -50,18 +48,24 @@ Every refusal has the form `{"type": ..., "message": ...}`.
 _LICENSE: Final = {"name": "MPL-2.0", "identifier": "MPL-2.0"}
 
 
-@described(Operation(dict[str, Any]))
-async def get_openapi(call: Call) -> web.StreamResponse:
-    """The description of this API, OpenAPI 3.1."""
-    return await call.long_json(await asyncio.to_thread(openapi_json, call.settings.version))
+def telling(routes: Callable[[], Sequence[Route]]) -> Handler:
+    """A handler that answers with the document; it asks for the routes when it is asked, because it is one of them."""
+
+    @cache
+    def document(version: str) -> bytes:
+        return openapi_json(routes(), version)
+
+    @described(Operation(dict[str, Any]))
+    async def get_openapi(call: Call) -> web.StreamResponse:
+        """The description of this API, OpenAPI 3.1."""
+        return await call.long_json(await asyncio.to_thread(document, call.settings.version))
+
+    return get_openapi
 
 
-@cache
-def openapi_json(version: str) -> bytes:
-    """The document of the route table. 10 ms, once."""
-    from awlog.api.routes import ROUTES  # only now: the table holds the handler above
-
-    return msgspec.json.encode(openapi(ROUTES, version))
+def openapi_json(routes: Sequence[Route], version: str) -> bytes:
+    """10 ms."""
+    return msgspec.json.encode(openapi(routes, version))
 
 
 def openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 from urllib.parse import unquote_to_bytes
-
-from aiohttp import web
 
 from awlog.api import (
     buckets,
@@ -30,56 +28,13 @@ from awlog.api import (
     watching,
     webhooks,
 )
-from awlog.api.call import Call
-from awlog.model.access import Access, Scope
+from awlog.api.route import Endpoint, Route
+from awlog.model.access import Scope
 from awlog.model.errors import MethodNotAllowed, NotFound
 
 READ, APPEND, WRITE, ADMIN = Scope.READ, Scope.APPEND, Scope.WRITE, Scope.ADMIN
 
-Handler = Callable[[Call], Awaitable[web.StreamResponse]]
-
-
-class Endpoint(NamedTuple):
-    """A handler and the scope that it needs: in the bucket that the path names, else on the whole server.
-
-    `scope` None: open to everybody. `by_bucket`: the handler looks at each bucket itself, with `call.access`; a grant that
-    is limited to some buckets is enough to come in.
-    """
-
-    handler: Handler
-    scope: Scope | None
-    by_bucket: bool = False
-
-    def check(self, access: Access, bucket_id: str | None) -> None:
-        """Raises Forbidden. The one place that decides what whoever was admitted may do."""
-        if self.scope is None:
-            return
-        if self.by_bucket:
-            access.require_somewhere(self.scope)
-        else:
-            access.require(self.scope, bucket_id)
-
-
-class Route(NamedTuple):
-    """A path below `/api/`, with `{name}` for a segment that is a parameter, and its endpoints by method."""
-
-    path: str
-    endpoints: dict[str, Endpoint]
-
-    @property
-    def allowed(self) -> str:
-        methods = [*self.endpoints, *(["HEAD"] if "GET" in self.endpoints else []), "OPTIONS"]
-        return ", ".join(sorted(methods))
-
-    def endpoint(self, method: str) -> Endpoint:
-        """HEAD goes where GET goes. Raises MethodNotAllowed."""
-        found = self.endpoints.get("GET" if method == "HEAD" else method)
-        if found is None:
-            raise MethodNotAllowed(method, self.allowed)
-        return found
-
-
-ROUTES: Final = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route("0/info", {"GET": Endpoint(info.get_info, None)}),
     Route("0/buckets", {"GET": Endpoint(buckets.list_buckets, READ, by_bucket=True)}),
     Route("0/buckets/{bucket_id}", {
@@ -125,7 +80,7 @@ ROUTES: Final = (
         "POST": Endpoint(settings.set_setting, ADMIN),
         "DELETE": Endpoint(settings.remove_setting, ADMIN),
     }),
-    Route("0/openapi.json", {"GET": Endpoint(openapi.get_openapi, READ, by_bucket=True)}),
+    Route("0/openapi.json", {"GET": Endpoint(openapi.telling(lambda: ROUTES), READ, by_bucket=True)}),
     Route("0/tokens", {
         "GET": Endpoint(tokens.list_tokens, ADMIN),
         "POST": Endpoint(tokens.create_token, ADMIN),

@@ -359,8 +359,8 @@ class Span(Struct):
     end: Timestamp | None
 
 
-class BucketBody(Struct):
-    """A bucket as it is shown."""
+class BucketFields(Struct):
+    """What a bucket was given when it was made."""
 
     id: str
     name: str | None
@@ -369,6 +369,11 @@ class BucketBody(Struct):
     hostname: str
     created: Timestamp
     data: ShownObject
+
+
+class BucketBody(BucketFields):
+    """A bucket as it is shown."""
+
     metadata: Span
     last_updated: Timestamp | UnsetType = UNSET
 
@@ -463,14 +468,7 @@ class ExportedEvent(Struct):
     data: ShownObject
 
 
-class ExportedBucketBody(Struct):
-    id: str
-    name: str | None
-    type: str
-    client: str
-    hostname: str
-    created: Timestamp
-    data: ShownObject
+class ExportedBucketBody(BucketFields):
     events: list[ExportedEvent]
 
 

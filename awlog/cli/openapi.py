@@ -6,6 +6,7 @@ import click
 
 from awlog import __version__
 from awlog.api.openapi import openapi_json
+from awlog.api.routes import ROUTES
 
 
 @click.command()
@@ -16,4 +17,4 @@ def openapi() -> None:
 
     Example: awlog openapi
     """
-    click.echo(openapi_json(__version__).decode())
+    click.echo(openapi_json(ROUTES, __version__).decode())

@@ -15,8 +15,8 @@ from awlog.client.async_client import AsyncClient
 from awlog.client.client import Client
 from awlog.client.errors import ClientError, QueueUnusable, RequestRefused, ServerFailed, Unreachable
 from awlog.client.event import Event
+from awlog.client.frames import frame
 from awlog.client.sender import Refusal
-from awlog.client.table import frame
 
 __all__ = [
     "AsyncClient",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from awlog.engine.backup_process import NICENESS
 from awlog.model.errors import AwlogError
-from awlog.storage.compaction import copy_compactly
+from awlog.storage.copying import copy_whole
 from awlog.storage.room import told_as_ours
 
 
@@ -21,7 +21,7 @@ def main(data_dir: str, copy_dir: str) -> None:
         os.nice(NICENESS)
     try:
         with told_as_ours(Path(data_dir)):
-            copy_compactly(Path(data_dir), Path(copy_dir))
+            copy_whole(Path(data_dir), Path(copy_dir))
     except AwlogError as error:
         sys.stdout.write(f"{type(error).__name__}\n{error}")
         sys.exit(1)

@@ -7,10 +7,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from awlog.log.columns import Columns
 from awlog.log.record import RECORD_HEADER_BYTES
+from awlog.log.rule_list import decode_rules
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import BucketState
 from awlog.model.edits import Expire
@@ -19,7 +20,6 @@ from awlog.model.rules import RetentionRule
 from awlog.model.times import TIME_MIN_US, Micros
 
 SETTING: Final = "retention"
-RULES_MAX: Final = 500
 # On the disk, a record's key and what stands before its payload.
 _RECORD_BYTES: Final = RECORD_HEADER_BYTES + 20
 _DAY_US: Final = 86_400_000_000
@@ -33,31 +33,17 @@ class RetentionAt(Struct, frozen=True, tag="retention"):
     now_us: Micros
 
 
-_LIST: Final = msgspec.json.Decoder(list[Raw])
-_RULE: Final = msgspec.json.Decoder(RetentionRule)
+_DECODER: Final = msgspec.json.Decoder(RetentionRule)
 
 
 def retention_rules(text: bytes | None) -> list[RetentionRule]:
     """The rules that a setting's JSON text means. Raises BadRequest, which names the rule and says why."""
-    if text is None:
-        return []
-    try:
-        given = _LIST.decode(text)
-    except msgspec.MsgspecError:
-        raise BadRequest(f"`{SETTING}` must be a list of rules, each an object") from None
-    if len(given) > RULES_MAX:
-        raise BadRequest(f"`{SETTING}` has {len(given)} rules; at most {RULES_MAX} are taken")
-    rules = []
-    for at, raw in enumerate(given):
-        try:
-            rule = _RULE.decode(raw)
-        except msgspec.MsgspecError as error:
-            raise BadRequest(f"{SETTING}[{at}]: {error}") from None
-        if rule == RetentionRule(rule.bucket_prefix):
-            names = "`max_age_days`, `max_events`, `max_bytes` or `min_duration_s`"
-            raise BadRequest(f"{SETTING}[{at}]: it names no limit; give {names}")
-        rules.append(rule)
-    return rules
+    return [] if text is None else decode_rules(text, SETTING, _DECODER, _check)
+
+
+def _check(rule: RetentionRule) -> None:
+    if rule == RetentionRule(rule.bucket_prefix):
+        raise BadRequest("it names no limit; give `max_age_days`, `max_events`, `max_bytes` or `min_duration_s`")
 
 
 def rule_for(rules: list[RetentionRule], bucket_id: str) -> RetentionRule | None:

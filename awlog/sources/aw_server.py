@@ -17,7 +17,8 @@ from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
 from awlog.model.numbers import decimal
 from awlog.model.times import Micros, duration_from_seconds, parse_timestamp
-from awlog.sources.source import Found, PayloadTexts, SourceBucket, SourceUnreadable, Step, bucket_data, shown
+from awlog.sources.event_table import event_steps
+from awlog.sources.source import PayloadTexts, SourceBucket, SourceUnreadable, Step, bucket_data, shown
 from awlog.sources.sqlite_file import Row, SqliteFile
 
 # A rowid is an integer and unlike all others, whatever was declared of the column `id`. The T is what the fast way to
@@ -65,38 +66,7 @@ class AwServerDatabase:
         return {key: bytes(value) for key, value in decoded.items()}
 
     def steps(self) -> Iterator[Step]:
-        texts = PayloadTexts()
-        read = 0
-        for page in self._file.pages(_EVENTS):
-            step = Step({}, page[-1][0] - read)
-            read = page[-1][0]
-            try:
-                self._take_page(page, texts, step)
-            except (BadRequest, AttributeError, TypeError, ValueError):
-                self._take_rows(page, texts, step)  # which says what is wrong with which
-            yield step
-
-    def _take_page(self, page: list[Row], texts: PayloadTexts, step: Step) -> None:
-        """About 1 µs a row. Raises if a row holds anything but the usual; then nothing is taken."""
-        _, keys, timestamps, durations_s, data = zip(*page, strict=True)
-        start_us = instants_of([timestamp.decode("ascii") for timestamp in timestamps])
-        duration_us = durations_of(durations_s, start_us)
-        events = list(map(NewEvent, start_us.tolist(), duration_us.tolist(), texts.payloads(data)))
-        step.add(keys, events, self._ids, [duration_s < 0 for duration_s in durations_s])
-
-    def _take_rows(self, page: list[Row], texts: PayloadTexts, step: Step) -> None:
-        for _, key, timestamp, duration, data in page:
-            bucket_id = self._ids.get(key)
-            if bucket_id is None:
-                step.orphan_count += 1
-                continue
-            found = step.found.setdefault(bucket_id, Found())
-            try:
-                start_us, seconds = _start_us(timestamp), _seconds(duration)
-                found.events.append(NewEvent(start_us, duration_from_seconds(seconds, start_us), texts.payload(data)))
-                found.negative_count += seconds < 0
-            except BadRequest as refusal:
-                found.refuse(str(refusal))
+        return event_steps(self._file.pages(_EVENTS), self._ids, _read_page, _read_row)
 
     def close(self) -> None:
         self._file.close()
@@ -117,6 +87,20 @@ def _bucket(row: tuple[Any, ...]) -> SourceBucket:
         name and shown(name),
         bucket_data(data),
     )
+
+
+def _read_page(page: list[Row], texts: PayloadTexts) -> tuple[list[NewEvent], list[bool]]:
+    _, _, timestamps, durations_s, data = zip(*page, strict=True)
+    start_us = instants_of([timestamp.decode("ascii") for timestamp in timestamps])
+    duration_us = durations_of(durations_s, start_us)
+    events = list(map(NewEvent, start_us.tolist(), duration_us.tolist(), texts.payloads(data)))
+    return events, [duration_s < 0 for duration_s in durations_s]
+
+
+def _read_row(row: Row, texts: PayloadTexts) -> tuple[NewEvent, bool]:
+    _, _, timestamp, duration, data = row
+    start_us, seconds = _start_us(timestamp), _seconds(duration)
+    return NewEvent(start_us, duration_from_seconds(seconds, start_us), texts.payload(data)), seconds < 0
 
 
 def _start_us(timestamp: bytes) -> Micros:

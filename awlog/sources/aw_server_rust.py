@@ -19,7 +19,8 @@ import numpy as np
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_timestamp
-from awlog.sources.source import Found, PayloadTexts, SourceBucket, Step, bucket_data, shown
+from awlog.sources.event_table import event_steps
+from awlog.sources.source import PayloadTexts, SourceBucket, Step, bucket_data, shown
 from awlog.sources.sqlite_file import Row, SqliteFile
 
 _EVENTS: Final = "SELECT rowid, bucketrow, starttime, endtime, data FROM events WHERE rowid > ? ORDER BY rowid LIMIT ?"
@@ -69,45 +70,27 @@ class AwServerRustDatabase:
         }
 
     def steps(self) -> Iterator[Step]:
-        if "events" not in self._tables:
-            return
-        texts = PayloadTexts()
-        read = 0
-        for page in self._file.pages(_EVENTS):
-            step = Step({}, page[-1][0] - read)
-            read = page[-1][0]
-            try:
-                self._take_page(page, texts, step)
-            except (BadRequest, AttributeError, TypeError, ValueError):
-                self._take_rows(page, texts, step)  # which says what is wrong with which
-            yield step
-
-    def _take_page(self, page: list[Row], texts: PayloadTexts, step: Step) -> None:
-        """About 1 µs a row. Raises if a row holds anything but the usual; then nothing is taken."""
-        _, keys, starts_ns, ends_ns, data = zip(*page, strict=True)
-        # An array takes integers only, and all that it takes lie within the years that can be shown.
-        start_ns, end_ns = (np.frombuffer(array("q", times), np.int64) for times in (starts_ns, ends_ns))
-        if (np.abs(start_ns >> 1) > _NEAR_NS).any() or (np.abs(end_ns >> 1) > _NEAR_NS).any():
-            raise ValueError("their difference may be beyond 64 bits")
-        duration_us = np.maximum((end_ns - start_ns + 500) // 1000, 0)
-        events = list(map(NewEvent, (start_ns // 1000).tolist(), duration_us.tolist(), texts.payloads(data)))
-        step.add(keys, events, self._ids, (end_ns < start_ns).tolist())
-
-    def _take_rows(self, page: list[Row], texts: PayloadTexts, step: Step) -> None:
-        for _, key, start_ns, end_ns, data in page:
-            bucket_id = self._ids.get(key)
-            if bucket_id is None:
-                step.orphan_count += 1
-                continue
-            found = step.found.setdefault(bucket_id, Found())
-            try:
-                found.events.append(_event(start_ns, end_ns, data, texts))
-                found.negative_count += end_ns < start_ns
-            except BadRequest as refusal:
-                found.refuse(str(refusal))
+        pages = self._file.pages(_EVENTS) if "events" in self._tables else iter(())
+        return event_steps(pages, self._ids, _read_page, _read_row)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _read_page(page: list[Row], texts: PayloadTexts) -> tuple[list[NewEvent], list[bool]]:
+    _, _, starts_ns, ends_ns, data = zip(*page, strict=True)
+    # An array takes integers only, and all that it takes lie within the years that can be shown.
+    start_ns, end_ns = (np.frombuffer(array("q", times), np.int64) for times in (starts_ns, ends_ns))
+    if (np.abs(start_ns >> 1) > _NEAR_NS).any() or (np.abs(end_ns >> 1) > _NEAR_NS).any():
+        raise ValueError("their difference may be beyond 64 bits")
+    duration_us = np.maximum((end_ns - start_ns + 500) // 1000, 0)
+    events = list(map(NewEvent, (start_ns // 1000).tolist(), duration_us.tolist(), texts.payloads(data)))
+    return events, (end_ns < start_ns).tolist()
+
+
+def _read_row(row: Row, texts: PayloadTexts) -> tuple[NewEvent, bool]:
+    _, _, start_ns, end_ns, data = row
+    return _event(start_ns, end_ns, data, texts), end_ns < start_ns
 
 
 def _event(start_ns: object, end_ns: object, data: object, texts: PayloadTexts) -> NewEvent:

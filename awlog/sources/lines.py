@@ -10,35 +10,24 @@ from typing import Final
 from awlog.model.errors import BadRequest
 from awlog.sources.event_text import decode_event, take_event
 from awlog.sources.json_stream import VALUE_BYTES_MAX
-from awlog.sources.source import STEP_BYTES, Found, PayloadTexts, SourceBucket, SourceUnreadable, Step
+from awlog.sources.source import STEP_BYTES, Found, NamedByEvents, PayloadTexts, SourceBucket, SourceUnreadable, Step
 
 _STEP_LINES: Final = 4096
 
 
-class Lines:
-    """A `Source`. `described` is the bucket of events that name none; the others are like it."""
+class Lines(NamedByEvents):
+    """A `Source`."""
 
     def __init__(self, path: Path, described: SourceBucket, *, line_bytes_max: int = VALUE_BYTES_MAX) -> None:
+        super().__init__(described)
         self.title = f"lines of JSON, {path}"
         self._path = path
-        self._described = described
         self._line_bytes_max = line_bytes_max
         try:
             self._file = path.open("rb")
             self.size = path.stat().st_size
         except OSError as error:
             raise SourceUnreadable(f"{path} cannot be read: {error.strerror}") from None
-
-    def buckets(self) -> list[SourceBucket]:
-        """Each is made when its first event comes."""
-        return []
-
-    def bucket(self, bucket_id: str) -> SourceBucket:
-        return self._described.named(bucket_id)
-
-    def settings(self) -> dict[str, bytes]:
-        """Lines hold none."""
-        return {}
 
     def steps(self) -> Iterator[Step]:
         texts = PayloadTexts()

@@ -105,6 +105,27 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+class NamedByEvents:
+    """The part of a `Source` whose events say themselves which bucket they are of.
+
+    `described` is the bucket of those that name none; the others are like it.
+    """
+
+    def __init__(self, described: SourceBucket) -> None:
+        self._described = described
+
+    def buckets(self) -> list[SourceBucket]:
+        """Each is made when its first event comes."""
+        return []
+
+    def bucket(self, bucket_id: str) -> SourceBucket:
+        return self._described.named(bucket_id)
+
+    def settings(self) -> dict[str, bytes]:
+        """Files of events hold none."""
+        return {}
+
+
 class PayloadTexts:
     """JSON texts of `data` -> payloads; those that come again and again are parsed once."""
 

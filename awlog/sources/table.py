@@ -27,7 +27,7 @@ from awlog.model.errors import BadRequest
 from awlog.model.numbers import decimal
 from awlog.model.times import duration_from_seconds, parse_timestamp
 from awlog.sources.json_stream import VALUE_BYTES_MAX
-from awlog.sources.source import STEP_BYTES, Found, PayloadTexts, SourceBucket, SourceUnreadable, Step
+from awlog.sources.source import STEP_BYTES, Found, NamedByEvents, PayloadTexts, SourceBucket, SourceUnreadable, Step
 
 _STEP_ROWS: Final = 4096
 _FIXED: Final = ("timestamp", "duration", "end", "bucket", "data")
@@ -52,13 +52,13 @@ class _Columns(Struct):
     fields: list[_Field] = []
 
 
-class Table:
-    """A `Source`. `described` says what the bucket is like, and those that a column names."""
+class Table(NamedByEvents):
+    """A `Source`. `mapping` says of each column what it is, as above; empty: the names say it."""
 
     def __init__(self, path: Path, described: SourceBucket, mapping: dict[str, str]) -> None:
+        super().__init__(described)
         self.title = f"CSV, {path}"
         self._path = path
-        self._described = described
         csv.field_size_limit(VALUE_BYTES_MAX)
         try:
             self._bytes = path.open("rb")
@@ -71,17 +71,6 @@ class Table:
         if not _is_utf8(names):
             raise SourceUnreadable(f"{path} is not UTF-8: save it as that, so that its texts stay what they are")
         self._columns = _columns(names, mapping or {name: name for name in names if _is_target(name)})
-
-    def buckets(self) -> list[SourceBucket]:
-        """Each is made when its first event comes."""
-        return []
-
-    def bucket(self, bucket_id: str) -> SourceBucket:
-        return self._described.named(bucket_id)
-
-    def settings(self) -> dict[str, bytes]:
-        """A table holds none."""
-        return {}
 
     def steps(self) -> Iterator[Step]:
         texts = PayloadTexts()

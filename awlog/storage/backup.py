@@ -17,8 +17,8 @@ from awlog.model.errors import CannotStart, DataDamaged, Refused
 from awlog.model.event import Change
 from awlog.model.times import Micros
 from awlog.storage import layout
-from awlog.storage.check import Progress
-from awlog.storage.copying import aside, copy_rows, give_identity, no_progress, proved, put_in_place
+from awlog.storage.check import Progress, Report
+from awlog.storage.copying import aside, copy_whole, give_identity, no_progress, proved, put_in_place
 from awlog.storage.environment import DATA_FILE, MAP_BYTES, TABLES_MAX, Environment, existing, prepare_directory
 from awlog.storage.identity import IDENTITY_FILE, Identity, new_device_id, write_identity
 from awlog.storage.lock import DirectoryLock
@@ -58,24 +58,22 @@ def back_up(data_dir: Path, file: Path, *, made_us: Micros, progress: Progress =
     """
     existing(data_dir)
     with told_as_ours(file.parent), aside(file) as made:
-        source = Environment(data_dir, read_only=True)
-        try:
-            copy_rows(source.lmdb, made, progress)
-        finally:
-            source.close()
-        give_identity(made)
-        report = proved(made)
+        report = copy_whole(data_dir, made, progress)
         note = BackupNote(made_us, report.digest)
         _change_meta(made, {layout.BACKUP_KEY: layout.with_checksum(layout.BACKUP_KEY, msgspec.json.encode(note))})
         put_in_place(made / DATA_FILE, file)
-        return Copied(
-            str(file),
-            file.stat().st_size,
-            len(report.buckets),
-            sum(bucket.events for bucket in report.buckets),
-            report.digest,
-            made_us,
-        )
+        return _copied(file, report, made_us)
+
+
+def _copied(file: Path, report: Report, made_us: Micros | None) -> Copied:
+    return Copied(
+        str(file),
+        file.stat().st_size,
+        len(report.buckets),
+        sum(bucket.events for bucket in report.buckets),
+        report.digest,
+        made_us,
+    )
 
 
 def restore(
@@ -116,14 +114,7 @@ def restore(
         note_restored(data_dir)
         put_in_place(made / DATA_FILE, data_dir / DATA_FILE)
         write_identity(data_dir, identity)  # after a crash before it, the next start writes it
-        return Copied(
-            str(file),
-            file.stat().st_size,
-            len(report.buckets),
-            sum(bucket.events for bucket in report.buckets),
-            report.digest,
-            None if note is None else note.made_us,
-        )
+        return _copied(file, report, None if note is None else note.made_us)
 
 
 def _refuse_to_overwrite(data_dir: Path) -> None:

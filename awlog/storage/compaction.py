@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from awlog.log.write_set import WriteSet
 from awlog.storage.check import Progress
-from awlog.storage.copying import aside, copy_rows, give_identity, no_progress, proved, put_in_place
+from awlog.storage.copying import aside, copy_whole, no_progress, put_in_place
 from awlog.storage.environment import DATA_FILE, LOCK_FILE, Environment, existing
 from awlog.storage.lock import DirectoryLock
 from awlog.storage.room import told_as_ours
@@ -33,22 +33,11 @@ def compact(data_dir: Path, progress: Progress = no_progress) -> Compacted:
     data_file = existing(data_dir) / DATA_FILE
     with DirectoryLock(data_dir), told_as_ours(data_dir), aside(data_file) as made:
         before_bytes = data_file.stat().st_size
-        copy_compactly(data_dir, made, progress)
+        copy_whole(data_dir, made, progress)
         put_in_place(made / DATA_FILE, data_file)
         with suppress(FileNotFoundError):
             (data_dir / LOCK_FILE).unlink()
         return Compacted(before_bytes, data_file.stat().st_size)
-
-
-def copy_compactly(data_dir: Path, made: Path, progress: Progress = no_progress) -> None:
-    """Writes what the store holds at this moment into `made`, and proves it. Raises as `compact`."""
-    source = Environment(data_dir, read_only=True)
-    try:
-        copy_rows(source.lmdb, made, progress)
-    finally:
-        source.close()
-    give_identity(made)
-    proved(made)
 
 
 class Successor:

@@ -33,6 +33,20 @@ def no_progress(_done: int, _all: int) -> None:
     """For whoever does not want to be told."""
 
 
+def copy_whole(data_dir: Path, made: Path, progress: Progress = no_progress) -> Report:
+    """Writes what a store, which may be in use, holds at this moment into `made`, with its identity, and proves it.
+
+    Raises CannotStart, DataDamaged, lmdb.Error.
+    """
+    source = Environment(data_dir, read_only=True)
+    try:
+        copy_rows(source.lmdb, made, progress)
+    finally:
+        source.close()
+    give_identity(made)
+    return proved(made)
+
+
 def copy_rows(source: lmdb.Environment, target_dir: Path, progress: Progress = no_progress) -> None:
     """Writes every row of every table, as of one moment, into a new store in an empty directory. Synced when it returns.
 

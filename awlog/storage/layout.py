@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import msgspec
@@ -56,15 +56,19 @@ SETTING_KEY_BYTES_MAX: Final = 127
 assert SETTING_KEY_BYTES_MAX <= KEY_BYTES_MAX, "a setting's key is an LMDB key as it is"
 
 
+def _unpacked(packing: struct.Struct, key: bytes, wanted: str) -> tuple[Any, ...]:
+    if len(key) != packing.size:
+        raise DataDamaged(f"A key of {len(key)} bytes where {wanted} {packing.size}")
+    return packing.unpack(key)
+
+
 def bucket_key(bucket_number: BucketNumber) -> bytes:
     return _BUCKET_KEY.pack(bucket_number)
 
 
 def bucket_number_of(key: bytes) -> BucketNumber:
     """Raises DataDamaged if it is no such key."""
-    if len(key) != _BUCKET_KEY.size:
-        raise DataDamaged(f"A key of {len(key)} bytes where a bucket number has {_BUCKET_KEY.size}")
-    return BucketNumber(_BUCKET_KEY.unpack(key)[0])
+    return BucketNumber(_unpacked(_BUCKET_KEY, key, "a bucket number has")[0])
 
 
 def seq_key(bucket_number: BucketNumber, seq: Seq) -> bytes:
@@ -74,9 +78,7 @@ def seq_key(bucket_number: BucketNumber, seq: Seq) -> bytes:
 
 def split_seq_key(key: bytes) -> tuple[BucketNumber, Seq]:
     """Raises DataDamaged if it is no such key."""
-    if len(key) != _SEQ_KEY.size:
-        raise DataDamaged(f"A key of {len(key)} bytes where bucket number and seq have {_SEQ_KEY.size}")
-    number, seq = _SEQ_KEY.unpack(key)
+    number, seq = _unpacked(_SEQ_KEY, key, "bucket number and seq have")
     return BucketNumber(number), Seq(seq)
 
 
@@ -219,9 +221,7 @@ def change_key(change: Change) -> bytes:
 
 def change_of(key: bytes) -> Change:
     """Raises DataDamaged if it is no such key."""
-    if len(key) != _CHANGE_KEY.size:
-        raise DataDamaged(f"A key of {len(key)} bytes where a change has {_CHANGE_KEY.size}")
-    return Change(_CHANGE_KEY.unpack(key)[0])
+    return Change(_unpacked(_CHANGE_KEY, key, "a change has")[0])
 
 
 def encode_oldest_change(change: Change) -> bytes:

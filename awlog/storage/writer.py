@@ -6,9 +6,9 @@ the tail record has a table of its own and is not in `log`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import lmdb
 
@@ -23,6 +23,8 @@ from awlog.storage.room import is_full
 
 # Tombstones kept: some 40 MB. A follower that was away for more deletions than these begins with a snapshot.
 TOMBSTONES_MAX: Final = 1_000_000
+
+_R = TypeVar("_R")
 
 
 class MapFull(Exception):
@@ -97,36 +99,26 @@ def _put_all(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) 
     for number, segments in writes.segments.items():
         for first_seq, segment in segments.items():
             _put_segment(txn, environment, number, first_seq, segment)
-    settings = databases[layout.SETTINGS]
-    for key, value in writes.settings.items():
-        encoded = key.encode()
-        if value is None:
-            txn.delete(encoded, db=settings)
-        else:
-            txn.put(encoded, layout.encode_setting(encoded, value), db=settings)
+    _put_rows(txn, databases[layout.SETTINGS], writes.settings, layout.encode_setting)
     if writes.tombstones:
         _put_tombstones(txn, environment, writes.tombstones)
-    producers = databases[layout.PRODUCERS]
-    for producer_id, known in writes.producers.items():
-        encoded = producer_id.encode()
-        if known is None:
-            txn.delete(encoded, db=producers)
-        else:
-            txn.put(encoded, layout.encode_producer(encoded, known), db=producers)
-    _put_tokens(txn, environment, writes)
-
-
-def _put_tokens(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) -> None:
-    tokens = environment.databases[layout.TOKENS]
-    for token_id, token in writes.tokens.items():
-        encoded = token_id.encode()
-        if token is None:
-            txn.delete(encoded, db=tokens)
-        else:
-            txn.put(encoded, layout.encode_token(encoded, token), db=tokens)
+    _put_rows(txn, databases[layout.PRODUCERS], writes.producers, layout.encode_producer)
+    _put_rows(txn, databases[layout.TOKENS], writes.tokens, layout.encode_token)
     if writes.tokens_required is not None:
         required = layout.encode_tokens_required(required=writes.tokens_required)
-        txn.put(layout.TOKENS_REQUIRED_KEY, required, db=environment.databases[layout.META])
+        txn.put(layout.TOKENS_REQUIRED_KEY, required, db=databases[layout.META])
+
+
+def _put_rows(
+    txn: lmdb.Transaction, database: lmdb._Database, rows: dict[str, _R | None], encode: Callable[[bytes, _R], bytes]
+) -> None:
+    """By their keys as text; None is gone."""
+    for key, row in rows.items():
+        encoded = key.encode()
+        if row is None:
+            txn.delete(encoded, db=database)
+        else:
+            txn.put(encoded, encode(encoded, row), db=database)
 
 
 def _put_tombstones(txn: lmdb.Transaction, environment: Environment, tombstones: dict[Change, Tombstone]) -> None:

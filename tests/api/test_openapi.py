@@ -9,7 +9,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from awlog.api.call import Call
 from awlog.api.describe import PATH_PARAMETERS, Operation, described, operation_of
 from awlog.api.openapi import openapi, openapi_json
-from awlog.api.routes import ROUTES, Endpoint, Route
+from awlog.api.route import Endpoint, Route
+from awlog.api.routes import ROUTES
 from awlog.model.access import Scope
 
 ENDPOINTS = [(route, method, endpoint) for route in ROUTES for method, endpoint in route.endpoints.items()]
@@ -24,7 +25,7 @@ def test_every_route_is_described(route: Route, method: str, endpoint: Endpoint)
     operation = operation_of(endpoint.handler)
     for part in route.path.split("/"):
         assert part[0] != "{" or part[1:-1] in PATH_PARAMETERS
-    shown = msgspec.json.decode(openapi_json("1"))["paths"][f"/api/{route.path}"][method.lower()]
+    shown = msgspec.json.decode(openapi_json(ROUTES, "1"))["paths"][f"/api/{route.path}"][method.lower()]
     assert str(operation.status) in shown["responses"]
     assert shown["summary"].endswith(".")
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awlog.api import info
-from awlog.api.routes import ROUTES, Endpoint, Route, Router, path_segments
+from awlog.api.route import Endpoint, Route
+from awlog.api.routes import ROUTES, Router, path_segments
 from awlog.model.errors import MethodNotAllowed, NotFound
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from awlog.log.filters import PATTERN_BYTES_MAX, RULES_MAX, Filters, filters_of
+from awlog.log.filters import PATTERN_BYTES_MAX, Filters, filters_of
+from awlog.log.rule_list import RULES_MAX
 from awlog.model.errors import BadRequest
 from awlog.model.event import Payload
 
