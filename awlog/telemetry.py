@@ -7,12 +7,14 @@ No recorded data, key or query string goes into a message: events are counted, b
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import structlog
@@ -46,11 +48,11 @@ def set_up(log_format: LogFormat, level: str) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(_stderr),
         cache_logger_on_first_use=True,
     )
     # What libraries say goes the same way, but not aiohttp's: its records quote what is no valid HTTP, tokens and all.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
@@ -58,6 +60,18 @@ def set_up(log_format: LogFormat, level: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+class _Lenient(io.FileIO):
+    """A stream without a buffer that loses what it cannot write: a file on a full disk keeps nobody from their work."""
+
+    def write(self, content: Any) -> int:
+        with suppress(OSError):
+            super().write(content)
+        return len(content)
+
+
+_stderr: Final = io.TextIOWrapper(_Lenient(2, "w", closefd=False), errors="backslashreplace", write_through=True)
 
 
 class Repeats:

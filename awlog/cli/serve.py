@@ -60,7 +60,6 @@ from awlog.storage.identity import Identity
 from awlog.storage.lock import DirectoryLock
 from awlog.storage.recovery import recover
 from awlog.storage.rehearsal import rehearse
-from awlog.storage.room import Reserve
 from awlog.storage.salvage import require_readable_segments
 
 _log: Final = structlog.get_logger(part="serve")
@@ -96,7 +95,6 @@ def serve(**values: Any) -> None:
     check_exposure(config, needs_tokens=True)
     tls = encryption_of(config)
     rules = AccessRules(_api_key(config), config.require_tokens, is_exposed(config))
-    Reserve(config.data_dir, config.reserve_bytes).make_room_to_start()
     with DirectoryLock(config.data_dir) as lock:
         sockets = sockets or listen(config)
         local = listen_locally(config.data_dir)
@@ -141,7 +139,7 @@ def _open(config: ServerConfig, *, let_go: Callable[[], object]) -> Environment:
             stop_the_server_and_run=f"awlog repair --data-dir {config.data_dir}",
         )
         return damaged
-    return Environment(config.data_dir)
+    return Environment(config.data_dir, reserve_bytes=config.reserve_bytes)
 
 
 def _webhook_plan(config: ServerConfig) -> WebhookPlan | None:
@@ -233,7 +231,6 @@ async def _serve(
         cache_bytes=config.cache_bytes,
         query_limits=query_limits,
         access_rules=rules,
-        reserve_bytes=config.reserve_bytes,
         backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
         forward_plan=_forward_plan(config),
         jobs_waiting_max=config.max_jobs_waiting,
@@ -329,7 +326,8 @@ async def _serve(
         config.unix_socket.unlink(missing_ok=True)
     _log.info("stopped")
     # At once: a thread may still be decoding an import that nobody will answer, for as long as that takes.
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     os._exit(0)
 
 
@@ -387,9 +385,10 @@ def _port_of(sockets: list[socket.socket]) -> int | None:
 def _say_where(config: ServerConfig, does: str) -> None:
     scheme = "http" if config.tls_cert is None else "https"
     host = f"[{config.host}]" if ":" in config.host else config.host
-    click.echo(f"awlog {__version__} is {does}: {scheme}://{host}:{config.port}{config.base_path}/")
-    click.echo(f"The data are in {config.data_dir}")
-    sys.stdout.flush()
+    with suppress(OSError):  # a file on a full disk: that is no reason not to serve
+        click.echo(f"awlog {__version__} is {does}: {scheme}://{host}:{config.port}{config.base_path}/")
+        click.echo(f"The data are in {config.data_dir}")
+        sys.stdout.flush()
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -54,7 +54,7 @@ class Committer:
 
     commit       runs in the thread; raises MapFull, Busy
     on_durable   takes a committed write set and its transaction number into the durable state
-    on_failed    puts the state back to what is on the disk; raises Busy if that cannot be read
+    on_failed    is told why; puts the state back to what is on the disk; raises Busy if that cannot be read
     on_map_full  makes room, and the same batch is committed again; raises Busy if there is none
     before_commit  is called while nothing is in flight, before something is
     """
@@ -64,7 +64,7 @@ class Committer:
         commit: Commit,
         *,
         on_durable: Callable[[WriteSet, int], None],
-        on_failed: Callable[[], None],
+        on_failed: Callable[[Busy], None],
         on_map_full: Callable[[], Awaitable[None]],
         before_commit: Callable[[], None],
         counts: Counts,
@@ -149,7 +149,7 @@ class Committer:
         failed = [self._open] if self._in_flight is None else [self._in_flight, self._open]
         self._open, self._in_flight = Batch(), None
         try:
-            self._on_failed()
+            self._on_failed(error)
         except Busy as worse:
             error = worse
         for batch in failed:

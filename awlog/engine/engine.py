@@ -28,11 +28,11 @@ from awlog.engine.bulk import shown
 from awlog.engine.clock import Clock, Doubt, system_clock
 from awlog.engine.committer import Committer, Reply, into_future
 from awlog.engine.compaction import Compaction
-from awlog.engine.deletion_room import FREEING, DeletionRoom
 from awlog.engine.editor import Editor
 from awlog.engine.feed import Feed
 from awlog.engine.figures import Counts, Readiness
 from awlog.engine.forwarder import Forwarder, ForwardPlan
+from awlog.engine.full_disk import FREEING
 from awlog.engine.jobs import JOBS_WAITING_MAX, Jobs
 from awlog.engine.readers import QueryLimits, Readers
 from awlog.engine.reading import Reads
@@ -97,7 +97,6 @@ class Engine:
         cache_bytes: int = CACHE_BYTES,
         query_limits: QueryLimits = _QUERY_LIMITS,
         backup_plan: BackupPlan = _NO_BACKUPS,
-        reserve_bytes: int = 0,
         access_rules: AccessRules = _ACCESS_RULES,
         forward_plan: ForwardPlan | None = None,
         jobs_waiting_max: int = JOBS_WAITING_MAX,
@@ -109,7 +108,6 @@ class Engine:
         self.on_erased: Callable[[], None] = lambda: None
         """Called when stored events were erased; whoever remembers payloads lets go of them."""
         data_dir = environment.data_dir
-        self._deletion_room = DeletionRoom(data_dir, reserve_bytes)
         self._import_turn = asyncio.Lock()
         self._answer_starts = AnswerStarts()
         self._counts = Counts()
@@ -180,7 +178,7 @@ class Engine:
         self.readiness = Readiness()
         """Other parts add checks of their own."""
         self.readiness.add("store", store.why_not_written)
-        self.readiness.add("disk", self.status.why_disk_is_full)
+        self.readiness.add("disk", lambda: store.full_disk.why() or self.status.why_disk_is_full())
         if self.forwarder is not None:
             self.readiness.add("forward", self.forwarder.why_warned, only_warns=True)
 
@@ -215,8 +213,6 @@ class Engine:
 
         O(1) for a heartbeat. Raises what is neither, a mistake of ours; then nothing of the command was kept.
         """
-        if type(command) in FREEING and self._deletion_room.is_held:
-            reply = self._deletion_room.used_for(command, reply, self.send)
         refusal = self._store.refusal()
         if refusal is not None:
             self._committer.join(refusal, reply)
@@ -226,6 +222,13 @@ class Engine:
         except AwlogError as refusal:
             self._committer.join(refusal, reply)
             return
+        if type(command) in FREEING:
+            reply = self._store.full_disk.reply_to_deletion(command, reply, self._committer.writes, self.send)
+        elif self._store.full_disk.is_full:
+            full = self._store.full_disk.refusal(decision.facts, self._committer.writes)
+            if full is not None:
+                self._committer.join(full, reply)
+                return
         if type(command) is SendHeartbeat:
             self._counts.heartbeat(decision.facts)
         self._stage(decision, reply)
@@ -254,6 +257,9 @@ class Engine:
                 facts, more = decide_heartbeats(self._staged, replace(command, begin=taken.end), self._load_staged)
             except Unavailable as failure_to_read:
                 return failure_to_read
+            full = self._store.full_disk.refusal(facts, self._committer.writes)
+            if full is not None:
+                return full
             failure = self._apply(facts)
             if failure is not None:
                 return failure
@@ -382,8 +388,6 @@ class Engine:
         self._compaction.note(writes)
         self.feed.settle(writes, self._store.durable)
         self.status.committed_us = self.clock()
-        if not self._deletion_room.is_held:
-            self._deletion_room.take_again()
         if writes.tokens or writes.tokens_required is not None:
             self.tokens.take(self._store.durable)
         for number in writes.records:

@@ -74,7 +74,7 @@ class Sealing:
     async def _seal(self, to_seal: list[_ToSeal], level: int) -> None:
         """In one commit; what was edited meanwhile is left as it is."""
         to_seal = [each for each in to_seal if each.records]
-        if not to_seal or self._store.refusal() is not None:
+        if not to_seal or self._store.full_disk.is_full or self._store.refusal() is not None:
             return
         runs = await asyncio.to_thread(lambda: [seal_together(each.records, each.small, level) for each in to_seal])
         if self._store.refusal() is not None:

@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from awlog.engine.full_disk import FullDisk
 from awlog.log.columns import Columns
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import LoadSegment, State
@@ -66,6 +67,7 @@ class Store:
         """What is on the disk. Another object after a failed commit: ask for it each time, and change nothing in it."""
         self.read_only = _read_only(environment)
         """Why nothing is written; None in a store that is whole."""
+        self.full_disk = FullDisk(environment.reserve)
         self.cache = SegmentCache(cache_bytes)
         self._open_writer = open_writer
         self._settled = settled
@@ -109,8 +111,9 @@ class Store:
         self.durable.absorb(writes)
         self._txn_id = txn_id
 
-    def start_over(self) -> None:
+    def start_over(self, failure: Busy | None = None) -> None:
         """After a failed commit: only the disk says what is durable. Raises Unavailable, and tries again later."""
+        self.full_disk.note(failure)
         self._broken = Unavailable("The store cannot be read after a failed write; it is tried again. See the log.")
         self._tried_at_s = asyncio.get_running_loop().time()
         try:
@@ -134,6 +137,7 @@ class Store:
 
     def take_new_file(self) -> None:
         """The environment's file was replaced by another one with the same contents."""
+        self.environment.reserve.is_there()
         self._txn_id = self.environment.last_txn_id()
         self._writer = self._open_writer(self.environment)
 

@@ -101,6 +101,8 @@ class WriteSet(Struct):
     producers: dict[str, ProducerRow | None] = field(default_factory=dict)
     tokens: dict[str, Token | None] = field(default_factory=dict)
     tokens_required: bool | None = None
+    # Not written: these writes give room back, so they may take what is kept for them.
+    may_use_reserve: bool = False
 
     def __bool__(self) -> bool:
         if self.tails or self.buckets or self.records or self.segments:

@@ -21,7 +21,7 @@ class FilterRule(Struct, frozen=True):
     replacement: str | None = None
 
 
-class RetentionRule(Struct, frozen=True):
+class RetentionRule(Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept in buckets whose id begins with `bucket_prefix`. Of the limits that are given each holds."""
 
     bucket_prefix: str = ""

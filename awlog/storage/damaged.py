@@ -18,6 +18,7 @@ from awlog.model.event import UNNUMBERED, BucketNumber, Seq
 from awlog.storage import layout
 from awlog.storage.environment import Environment
 from awlog.storage.recovery import Recovered
+from awlog.storage.room import Reserve
 from awlog.storage.salvage import Salvage, SalvagedBucket
 
 _PAGE_BYTES: Final = 4096
@@ -32,6 +33,7 @@ class DamagedEnvironment(Environment):
         self.reader_count = 0
         self.page_bytes = _PAGE_BYTES
         self.databases: dict[bytes, Any] = {name: name for name in layout.SUB_DATABASES}
+        self.reserve = Reserve(self, 0)
         self._salvage = Salvage(data_dir)
         self._txn = _SalvagedTransaction(self._salvage)
         self.recovered = self._recovered()

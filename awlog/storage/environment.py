@@ -22,6 +22,7 @@ from awlog.model.errors import CannotStart, FormatTooNew, InsufficientStorage, U
 from awlog.storage import layout
 from awlog.storage.identity import Identity, new_device_id, read_identity, sync_directory, write_identity
 from awlog.storage.pages import NO_PAGE, PageDamaged, PageFile
+from awlog.storage.room import Reserve
 
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
@@ -45,13 +46,16 @@ class Environment:
     many snapshots are.
     """
 
-    def __init__(self, data_dir: Path, *, map_bytes: int = MAP_BYTES, read_only: bool = False) -> None:
+    def __init__(
+        self, data_dir: Path, *, map_bytes: int = MAP_BYTES, read_only: bool = False, reserve_bytes: int = 0
+    ) -> None:
         """Opens what `create` made. Raises CannotStart if it cannot be opened, OtherFormat for one of another format."""
         self.data_dir = data_dir
         self.reader_count = 0
         self._map_bytes = map_bytes
         self._read_only = read_only
         self._open()
+        self.reserve = Reserve(self, reserve_bytes)
 
     def _open(self) -> None:
         try:
@@ -135,10 +139,17 @@ class Environment:
     def last_txn_id(self) -> int:
         return int(self.lmdb.info()["last_txnid"])
 
+    @property
+    def data_file(self) -> Path:
+        return self.data_dir / DATA_FILE
+
+    def used_bytes(self) -> int:
+        """Up to where the file was ever used. What is longer is the reserve."""
+        return (int(self.lmdb.info()["last_pgno"]) + 1) * self.page_bytes
+
     def is_cut_short(self) -> bool:
         """Is the file shorter than the pages that were ever used? Free pages at its end may never have been written."""
-        used_bytes = (int(self.lmdb.info()["last_pgno"]) + 1) * self.page_bytes
-        return (self.data_dir / DATA_FILE).stat().st_size < used_bytes
+        return self.data_file.stat().st_size < self.used_bytes()
 
     def wants_growth(self) -> bool:
         """Is more than half of the map in use? About 1 µs."""
@@ -249,7 +260,8 @@ def make_lock_file(data_dir: Path) -> None:
             return  # LMDB reads without one
         raise
     try:
-        os.posix_fallocate(descriptor, 0, _LOCK_FILE_BYTES)
+        if os.fstat(descriptor).st_blocks * 512 < _LOCK_FILE_BYTES:
+            os.posix_fallocate(descriptor, 0, _LOCK_FILE_BYTES)
     finally:
         os.close(descriptor)
 

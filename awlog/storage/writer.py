@@ -15,11 +15,11 @@ import lmdb
 from awlog.log.record import encode_record
 from awlog.log.segment import encode_segment
 from awlog.log.write_set import SegmentWrite, Tombstone, WriteSet
-from awlog.model.errors import Busy, InsufficientStorage, Unavailable
+from awlog.model.errors import Busy, Unavailable
 from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.storage import layout
 from awlog.storage.environment import Environment
-from awlog.storage.room import is_full
+from awlog.storage.room import is_full, no_room
 
 # Tombstones kept: some 40 MB. A follower that was away for more deletions than these begins with a snapshot.
 TOMBSTONES_MAX: Final = 1_000_000
@@ -49,12 +49,17 @@ class Writer:
     def commit_all(self, writes: Sequence[WriteSet]) -> int:
         """As `commit`, for write sets that follow each other, in one transaction."""
         environment = self._environment
+        reserve = environment.reserve
+        tables = set().union(*map(_tables, writes))
         try:
             with environment.lmdb.begin(write=True) as txn:
+                pages_before = reserve.page_count(txn, tables)
                 if not self._marked_unclean:
                     txn.put(layout.CLEAN_KEY, b"0", db=environment.databases[layout.META])
                 for each in writes:
                     _put_all(txn, environment, each)
+                if not all(each.may_use_reserve for each in writes):
+                    reserve.require(txn, reserve.page_count(txn, tables) - pages_before)
         except lmdb.MapFullError:
             raise MapFull from None
         except lmdb.Error as error:
@@ -74,10 +79,22 @@ class Writer:
 
 def _busy(error: lmdb.Error, data_dir: Path) -> Busy:
     if is_full(error, data_dir):
-        return InsufficientStorage(
-            "The disk is full: nothing of this write was kept, reads go on. Make room and retry."
-        )
+        return no_room()
     return Unavailable("The disk refused this write: nothing of it was kept, reads go on. See the server's log; retry.")
+
+
+def _tables(writes: WriteSet) -> set[bytes]:
+    """The tables that this makes larger or smaller."""
+    tables = {layout.TAILS}
+    if writes.records:
+        tables.add(layout.LOG)
+    if writes.segments:
+        tables |= {layout.SEGMENTS, layout.SEGMENT_INDEX}
+    if None in writes.buckets.values():
+        tables |= {layout.LOG, layout.SEGMENTS, layout.SEGMENT_INDEX}
+    if writes.buckets or writes.settings or writes.tombstones or writes.producers or writes.tokens:
+        tables |= {layout.BUCKETS, layout.SETTINGS, layout.CHANGES, layout.PRODUCERS, layout.TOKENS}
+    return tables
 
 
 def _put_all(txn: lmdb.Transaction, environment: Environment, writes: WriteSet) -> None:

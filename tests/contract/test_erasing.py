@@ -249,6 +249,7 @@ def test_retention_removes_what_is_too_old_too_many_or_too_short(
         ({"max_age_days": -1}, "max_age_days"),
         ({"max_age_days": "30"}, "max_age_days"),
         ({"bucket_prefix": 5, "max_events": 1}, "bucket_prefix"),
+        ({"bucket": "x", "max_events": 1}, "bucket"),
         (5, "object"),
     ],
 )

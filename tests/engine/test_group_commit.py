@@ -207,7 +207,7 @@ async def test_a_batch_that_found_the_map_full_is_committed_again_before_any_lat
     committer = Committer(
         commit,
         on_durable=lambda writes, _: durable.append(writes),
-        on_failed=lambda: None,
+        on_failed=lambda _error: None,
         on_map_full=grow,
         before_commit=lambda: None,
         counts=Counts(),

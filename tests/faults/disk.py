@@ -187,6 +187,13 @@ class Disk:
             change = Change(file.length if at_end else self._positions.get(where, 0), call.whole_payload())
         elif call.name == "ftruncate":
             change = Change(int(call.args.rpartition(",")[2]), None)
+        elif call.name == "fallocate":
+            mode, offset, length = call.args.split(",")[-3:]
+            longer = int(offset) + int(length)
+            assert (int(mode), longer >= file.length) == (0, True), (
+                f"line {call.started}: {call.args} cannot be followed"
+            )
+            change = Change(longer, None)
         if change is not None:
             file.pending.append(change)
             self._going_on[call.started] = (file, change)

@@ -64,7 +64,7 @@ def event(number: int, bucket: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     data_dir = tmp_path_factory.mktemp("whole") / "data"
-    with Server(data_dir) as server:
+    with Server(data_dir, "--reserve-bytes", "0") as server:
         for number, name in enumerate(BUCKETS):
             assert server.request("POST", f"/api/0/buckets/{name}", FIELDS).status == 200
             count = 13_000 if number < 2 else 300

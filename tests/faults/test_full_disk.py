@@ -1,6 +1,7 @@
 """F1 to F6: a full disk refuses writes in words and nothing else; reads and deletions go on; with room again, all does.
 
-On a small file system (tmpfs, ext4 on a loop device), and under a limit on the length of files. Mounting needs root.
+On a small file system (tmpfs, ext4 on a loop device), under a limit on the length of files, and under a quota. Mounting
+needs root. The quota is strace's: the file may not grow, and what it has may be written, as with the quotas of ext4 and XFS.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ import contextlib
 import os
 import resource
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from tests.faults.conftest import awlog, digest, verify
+from tests.faults.straced import Attached
 from tests.server import Server
 
 FIELDS = {"type": "t", "client": "c", "hostname": "h"}
@@ -93,47 +96,164 @@ def last_blocks(folder: Path) -> Path:
     return filler
 
 
-def test_a_full_disk_refuses_writes_and_nothing_else(disk: Path):
-    """Refused is not kept, acknowledged is not lost; then room is made by deleting; then somebody makes some outside."""
-    with Server(disk / "data", testing=False) as server:
-        for name in ("b", "old", "small"):
-            assert server.request("POST", f"/api/0/buckets/{name}", FIELDS).status == 200
-        for first in range(0, 2000, 100):
-            events = [event(n, 500) for n in range(first, first + 100)]
-            assert server.request("POST", "/api/0/buckets/old/events", events).status == 200
+class Narrow(Protocol):
+    """What leaves a server too little room."""
+
+    data_dir: Path
+    wrapper: tuple[str, ...]
+    """Goes before the command of a server that is to start without room."""
+
+    def take_room(self, server: Server) -> list[int]:
+        """Gives the numbers of the events that were acknowledged meanwhile."""
+        ...
+
+    def give_room(self) -> None: ...
+
+
+class FullDisk:
+    wrapper = ()
+
+    def __init__(self, folder: Path) -> None:
+        self.data_dir = folder / "data"
+        self._folder = folder
+
+    def take_room(self, server: Server) -> list[int]:
         kept = fill(server)
-        filler = last_blocks(disk)
-        # F1, F3: heartbeats too, when the free pages of the file are used up.
+        last_blocks(self._folder)
+        return kept
+
+    def give_room(self) -> None:
+        (self._folder / "filler").unlink()
+
+
+class LimitedLength:
+    """RLIMIT_FSIZE, which can be raised while the server runs."""
+
+    limit_bytes = 8 << 20
+    wrapper = ("prlimit", f"--fsize={limit_bytes}:unlimited")
+
+    def __init__(self, folder: Path) -> None:
+        self.data_dir = folder / "data"
+        self._process = 0
+
+    def take_room(self, server: Server) -> list[int]:
+        self._process = server.pid
+        resource.prlimit(self._process, resource.RLIMIT_FSIZE, (self.limit_bytes, resource.RLIM_INFINITY))
+        return fill(server)
+
+    def give_room(self) -> None:
+        resource.prlimit(self._process, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+class Quota:
+    wrapper = ("strace", "-D", "-f", "-o", "/dev/null", "-e", "inject=fallocate:error=EDQUOT")
+
+    def __init__(self, folder: Path) -> None:
+        self.data_dir = folder / "data"
+        self._tracer = contextlib.ExitStack()
+
+    def take_room(self, server: Server) -> list[int]:
+        record = self.data_dir.parent / "record"
+        file = self.data_dir / "data.mdb"
+        self._tracer.enter_context(Attached(server.pid, record, file, "fallocate:error=EDQUOT"))
+        return fill(server)
+
+    def give_room(self) -> None:
+        self._tracer.close()
+
+
+@pytest.fixture
+def full_disk(disk: Path) -> FullDisk:
+    return FullDisk(disk)
+
+
+@pytest.fixture(params=[LimitedLength, pytest.param(Quota, marks=pytest.mark.needs("strace"))])
+def narrow(request: pytest.FixtureRequest, tmp_path: Path) -> Narrow:
+    narrow: Narrow = request.param(tmp_path)
+    return narrow
+
+
+def begin(server: Server) -> None:
+    """Events to delete, of each way to do that; rules of retention for one of the buckets."""
+    for name in ("b", "old", "aged", "small"):
+        assert server.request("POST", f"/api/0/buckets/{name}", FIELDS).status == 200
+    for name, count in (("old", 2000), ("aged", 300)):
+        for first in range(0, count, 100):
+            events = [event(n, 500) for n in range(first, first + 100)]
+            assert server.request("POST", f"/api/0/buckets/{name}/events", events).status == 200
+    assert server.request("POST", "/api/0/buckets/long", FIELDS).status == 200
+    long = {**event(0, 200_000), "duration": 600}
+    assert server.request("POST", "/api/0/buckets/long/events", [long, event(700)]).status == 200
+    rules = [{"bucket_prefix": "aged", "max_events": 1}]
+    assert server.request("POST", "/api/0/settings/retention", rules).status == 200
+
+
+def refuses_what_adds(server: Server, kept: list[int]) -> None:
+    """F1, F2, F3: writes that add are refused, and what is there is read; what only makes an event longer is taken."""
+    assert held(server) == kept
+    assert server.request("GET", "/api/0/info").status == 200
+    query = {"query": ['RETURN = query_bucket_eventcount("old");'], "timeperiods": ["2024-01-01/2025-01-01"]}
+    assert server.request("POST", "/api/0/query/", query).json() == [2000]
+    for method, path, body in (
+        ("POST", "/api/0/buckets/more", FIELDS),
+        ("POST", "/api/0/settings/more", "x" * 20_000),
+        ("POST", "/api/0/tokens", {"name": "more", "scopes": ["read"]}),
+        ("POST", "/api/0/import", {"buckets": {"more": {"id": "more", **FIELDS, "events": [event(1, 500)]}}}),
+    ):
+        reply = server.request(method, path, body)
+        assert (reply.status, reply.json()["type"]) == FULL, (path, reply)
+    assert server.request("GET", "/readyz").status == 503
+    newest = server.request("GET", "/api/0/buckets/aged/events?limit=1").json()[0]
+    merged = server.request("POST", "/api/0/buckets/aged/heartbeat?pulsetime=9", {**newest, "duration": 7})
+    assert (merged.status, merged.json()["duration"]) == (200, 7)
+
+
+def deletes(server: Server) -> None:
+    """F5: out of the middle of an event, which makes two large ones of it; one event; a stretch; by retention; a bucket."""
+    middle = {"start": "2024-05-01T00:04:00Z", "end": "2024-05-01T00:05:00Z"}
+    reply = server.request("POST", "/api/0/buckets/long/delete", middle)
+    assert (reply.status, reply.json().get("cut")) == (200, 1), reply
+    assert len(held(server, "long")) == 3
+    one = server.request("GET", "/api/0/buckets/old/events?limit=1").json()[0]["id"]
+    assert server.request("DELETE", f"/api/0/buckets/old/events/{one}").status == 200
+    stretch = {"start": "2024-05-01T00:00:00Z", "end": "2024-05-01T00:04:00Z"}
+    reply = server.request("POST", "/api/0/buckets/old/delete", stretch)
+    assert (reply.status, reply.json()["deleted"]) == (200, 240), reply
+    assert server.request("POST", "/api/0/retention/run", {}).status == 202
+    deadline = time.monotonic() + 30
+    while len(held(server, "aged")) > 1:
+        assert time.monotonic() < deadline, server.request("GET", "/api/0/jobs").json()
+        time.sleep(0.02)
+    assert server.request("DELETE", "/api/0/buckets/old?force=1").status == 200
+
+
+def test_a_full_disk_refuses_writes_and_nothing_else(full_disk: FullDisk):
+    """Refused is not kept, acknowledged is not lost; then room is made by deleting; then somebody makes some outside."""
+    with Server(full_disk.data_dir, testing=False) as server:
+        begin(server)
+        kept = full_disk.take_room(server)
         kept += fill_by_heartbeats(server)
-        # F2
-        assert held(server) == kept
-        assert server.request("GET", "/api/0/info").status == 200
-        query = {"query": ['RETURN = query_bucket_eventcount("old");'], "timeperiods": ["2024-01-01/2025-01-01"]}
-        assert server.request("POST", "/api/0/query/", query).json() == [2000]
+        refuses_what_adds(server, kept)
         # S11: whoever asks learns that there is no room, and no path of the machine.
         refused = server.request("POST", "/api/0/admin/compact")
         assert (refused.status, refused.json()["type"]) == FULL, refused
-        assert str(disk).encode() not in refused.body
-        # F5
-        one = server.request("GET", "/api/0/buckets/old/events?limit=1").json()[0]["id"]
-        assert server.request("DELETE", f"/api/0/buckets/old/events/{one}").status == 200
-        assert server.request("DELETE", "/api/0/buckets/old?force=1").status == 200
+        assert str(full_disk.data_dir).encode() not in refused.body
+        deletes(server)
         # What it gave back is used, though the disk is as full as before.
         assert server.request("POST", EVENTS, [event(100_001)]).status == 200
         # F4
-        filler.unlink()
+        full_disk.give_room()
         assert server.request("POST", EVENTS, [event(n, 500) for n in range(100_002, 100_052)]).status == 200
         kept = sorted([*kept, *range(100_001, 100_052)])
         assert held(server) == kept
         server.kill()
         verify(server.data_dir)
         # F6
-        (disk / "filler").write_bytes(bytes(4096))
-        last_blocks(disk)
+        last_blocks(server.data_dir.parent)
         server.start()
         assert held(server) == kept
         assert server.stop() == 0
-        (disk / "filler").unlink()
+        full_disk.give_room()
         before = (server.data_dir / "data.mdb").stat().st_size
         right = digest(server.data_dir)
         done = awlog("compact", "--data-dir", str(server.data_dir))
@@ -142,6 +262,35 @@ def test_a_full_disk_refuses_writes_and_nothing_else(disk: Path):
         else:
             assert (server.data_dir / "data.mdb").stat().st_size < before
         assert digest(server.data_dir) == right
+
+
+def test_a_file_that_may_not_grow_is_a_full_disk(narrow: Narrow):
+    """A limit on the length of files, and a quota: as above, and compacting gives room, as there is some elsewhere."""
+    with Server(narrow.data_dir, testing=False) as server:
+        begin(server)
+        kept = narrow.take_room(server)
+        kept += fill_by_heartbeats(server)
+        refuses_what_adds(server, kept)
+        deletes(server)
+        assert server.request("POST", EVENTS, [event(100_001)]).status == 200
+        before = (server.data_dir / "data.mdb").stat().st_size
+        assert server.request("POST", "/api/0/admin/compact").status == 200
+        assert (server.data_dir / "data.mdb").stat().st_size <= before
+        assert held(server) == sorted([*kept, 100_001])
+        narrow.give_room()
+        assert server.request("POST", EVENTS, [event(n, 500) for n in range(100_002, 100_502)]).status == 200
+        kept = sorted([*kept, *range(100_001, 100_502)])
+        assert held(server) == kept
+        server.kill()
+        verify(server.data_dir)
+        server.wrapper = narrow.wrapper
+        server.start()
+        assert held(server) == kept
+        kept += fill(server)
+        assert held(server) == sorted(kept)
+        assert server.request("DELETE", "/api/0/buckets/aged?force=1").status == 200
+        assert server.stop() == 0
+        verify(server.data_dir)
 
 
 def test_a_first_start_on_a_full_disk_says_so(disk: Path):
@@ -173,20 +322,3 @@ def test_a_backup_to_a_full_disk_leaves_the_last_one(tmp_path: Path, disk: Path)
         assert "Traceback" not in done.stderr
         assert file.read_bytes() == good
         assert sorted(path.name for path in disk.iterdir() if path.name != "lost+found") == ["filler", "one.mdb"]
-
-
-def test_a_limit_on_the_length_of_files_is_a_full_disk(tmp_path: Path):
-    """RLIMIT_FSIZE: raised while the server runs, writes go on."""
-    with Server(tmp_path / "data") as server:
-        assert server.request("POST", "/api/0/buckets/b", FIELDS).status == 200
-        assert server.request("POST", "/api/0/buckets/gone", FIELDS).status == 200
-        events = [event(n, 500) for n in range(500)]
-        assert server.request("POST", "/api/0/buckets/gone/events", events).status == 200
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (6 << 20, resource.RLIM_INFINITY))
-        kept = fill(server)
-        assert held(server) == kept
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        assert server.request("POST", EVENTS, [event(n, 500) for n in range(100_002, 100_502)]).status == 200
-        assert held(server) == [*kept, *range(100_002, 100_502)]
-        server.kill()
-        verify(server.data_dir)

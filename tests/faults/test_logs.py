@@ -122,7 +122,7 @@ def test_a_failing_disk_is_told_without_what_was_to_be_written(tmp_path):
     """The errors of the store go to the log; the file size limit makes every commit fail."""
     canary = Canaries()
     limited = ("sh", "-c", 'ulimit -f 200; exec "$@"', "sh")
-    with Server(tmp_path / "data", "--log-level", "debug", wrapper=limited) as server:
+    with Server(tmp_path / "data", "--log-level", "debug", "--reserve-bytes", "0", wrapper=limited) as server:
         server.request("POST", "/api/0/buckets/b", FIELDS)
         before = server.log_text()
         refused = 0

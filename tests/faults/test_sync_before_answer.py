@@ -112,7 +112,6 @@ def test_every_file_of_the_store_is_watched(tmp_path):
         assert {path.name for path in Path(server.data_dir).iterdir()} == {
             "awlog.lock",
             "awlog.sock",
-            "reserve",
             "data.mdb",
             "identity.json",
             "lock.mdb",

@@ -30,7 +30,7 @@ NAMES = frozenset(
 )
 # Ways to write a file that the checks below cannot follow. None of them may ever touch the store.
 UNFOLLOWED = frozenset(
-    {"msync", "sync_file_range", "fallocate", "copy_file_range", "sendfile", "splice", "process_vm_writev", "truncate"}
+    {"msync", "sync_file_range", "copy_file_range", "sendfile", "splice", "process_vm_writev", "truncate"}
 )
 TRACED = (
     RECEIVES
@@ -41,7 +41,7 @@ TRACED = (
     | FORKS
     | NAMES
     | UNFOLLOWED
-    | {"mmap", "ftruncate", "lseek", "close", "dup", "dup2", "dup3", "fcntl"}
+    | {"mmap", "ftruncate", "fallocate", "lseek", "close", "dup", "dup2", "dup3", "fcntl"}
 )
 
 
@@ -222,8 +222,8 @@ class Exchange:
     syncs: int
 
 
-# The two lock files say who is running, the reserve holds room: they mean nothing after a crash.
-MEANINGLESS = frozenset({"lock.mdb", "awlog.lock", "reserve"})
+# The two lock files say who is running: they mean nothing after a crash.
+MEANINGLESS = frozenset({"lock.mdb", "awlog.lock"})
 
 
 def is_store_file(path: str, store: Path) -> bool:
