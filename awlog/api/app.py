@@ -122,7 +122,7 @@ class App:
         return call, target
 
     def _note(self, call: Call, status: int, seconds: float) -> None:
-        method = call.request.method if call.request.method in _COUNTED_METHODS else "other"
+        method = _counted_method(call)
         self._counts.answered(method, call.route, status, seconds)
         if self._settings.access_log:
             _access_log.info(
@@ -246,6 +246,10 @@ class App:
             return NO_ACCESS
 
 
+def _counted_method(call: Call) -> str:
+    return call.request.method if call.request.method in _COUNTED_METHODS else "other"
+
+
 def _hang_up(request: web.BaseRequest) -> web.Response:
     """Closes the connection; the response goes nowhere."""
     if request.transport is not None:
@@ -266,8 +270,17 @@ def _path_of(target: str) -> str:
 def _failed(call: Call, error: AwlogError) -> web.Response:
     if isinstance(error, BucketExists):
         return web.Response(status=304, headers=call.headers)
-    call.counts.refuse(type(error).__name__)
     status, body = refusal(error, call.request_id)
+    call.counts.refuse(type(error).__name__)
+    call.counts.refusals.note(
+        error,
+        status=status,
+        now_us=call.engine.clock(),
+        method=_counted_method(call),
+        route=call.route,
+        headers=call.request.headers,
+        bucket_id=call.params.get("bucket_id"),
+    )
     response = call.json(body, status)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = error.allowed

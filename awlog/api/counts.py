@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from awlog.api.refusals import Refusals
+
 
 class LaneCounts(Protocol):
     """The part of the fast lane that counts."""
@@ -26,13 +28,14 @@ class NoLane:
 class EdgeCounts:
     """Since the start; loop only. `requests` are those that the fast lane left to aiohttp, by method, route and status."""
 
-    __slots__ = ("body_bytes", "lane", "refused", "requests", "seconds")
+    __slots__ = ("body_bytes", "lane", "refusals", "refused", "requests", "seconds")
 
     def __init__(self) -> None:
         self.lane: LaneCounts = NoLane()
         self.requests: dict[tuple[str, str, int], int] = {}
         self.seconds: dict[tuple[str, str], float] = {}
         self.refused: dict[str, int] = {}
+        self.refusals = Refusals()
         self.body_bytes = 0
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:

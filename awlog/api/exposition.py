@@ -35,6 +35,7 @@ class _Collected(Collector):
         ways.add_metric(["left to aiohttp"], lane.handed_over_count)
         yield ways
         yield _histogram("awlog_commit_seconds", "Time of a commit with its sync", counts.commit_s)
+        yield _histogram("awlog_write_seconds", "Time from a write's arrival until it was durable", counts.waits)
         yield _histogram("awlog_commit_requests", "Requests that shared a commit", counts.batch_requests)
         yield CounterMetricFamily(
             "awlog_failed_commits", "Commits that failed and were taken back", value=counts.failed_commits

@@ -59,6 +59,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("0/buckets/{bucket_id}/timeline", {"GET": Endpoint(status.get_timeline, READ)}),
     Route("0/timeline", {"GET": Endpoint(status.get_timelines, READ, by_bucket=True)}),
     Route("0/status", {"GET": Endpoint(status.get_status, READ, by_bucket=True)}),
+    Route("0/refusals", {"GET": Endpoint(status.get_refusals, READ, by_bucket=True)}),
     Route("0/sizes", {"GET": Endpoint(status.get_sizes, READ, by_bucket=True)}),
     Route("0/heartbeats", {"POST": Endpoint(stream.post_heartbeats, APPEND, by_bucket=True)}),
     Route("0/stream", {"GET": Endpoint(stream.stream, APPEND, by_bucket=True)}),

@@ -1,4 +1,4 @@
-"""`/status`, `/sizes` and the timelines: what a page needs to show at a glance what is recorded, and whether it is."""
+"""`/status`, `/refusals`, `/sizes` and the timelines: what a page needs to show what is recorded, and whether it is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from awlog.api import wire
 from awlog.api.call import Call
 from awlog.api.describe import Operation, Parameter, described
 from awlog.api.events import INTEGER, range_end
+from awlog.api.refusals import RefusalBody
 from awlog.engine.reader_process import TimelineRequest
 from awlog.engine.status import RECENT_US, BucketStatus
 from awlog.model.access import Scope
@@ -57,6 +58,13 @@ class HeartbeatsBody(Struct):
     unchanged: int
 
 
+class WaitsBody(Struct):
+    """Within so many seconds half, and 99 of 100, of the writes of the last five minutes were durable; null without any."""
+
+    p50: float | None
+    p99: float | None
+
+
 class CommitsBody(Struct):
     """Of the newest commit: when it was on the disk, and how many seconds that took. Null before the first one."""
 
@@ -72,11 +80,15 @@ class DiskBody(Struct):
 
 
 class StatusBody(Struct):
-    """Counted since the start: `acknowledged`, writes that were answered; `refused`, requests by the type of the error."""
+    """Counted since the start: `acknowledged`, writes that were answered, and how many in the `busiest_second`; `refused`,
+    requests by the type of the error.
+    """
 
     now: str
     uptime: float
     acknowledged: int
+    busiest_second: int
+    waits: WaitsBody
     heartbeats: HeartbeatsBody
     refused: dict[str, int]
     events: int
@@ -144,6 +156,8 @@ async def get_status(call: Call) -> web.StreamResponse:
         format_timestamp(engine.clock()),
         round(server.uptime_s, 3),
         server.acknowledged_count,
+        server.busiest_second_count,
+        WaitsBody(server.wait_p50_s, server.wait_p99_s),
         HeartbeatsBody(server.merged_count, server.inserted_count, server.unchanged_count),
         call.counts.refused,
         events,
@@ -157,6 +171,12 @@ async def get_status(call: Call) -> web.StreamResponse:
         buckets,
     )
     return await call.long_json(wire.encode(body))
+
+
+@described(Operation(list[RefusalBody]))
+async def get_refusals(call: Call) -> web.StreamResponse:
+    """What was refused lately, newest first, why, and who sent it; equal ones are one entry, `last` is their newest."""
+    return call.json(wire.encode(call.counts.refusals.newest_first(call.access)))
 
 
 @described(Operation(dict[str, int]))

@@ -35,11 +35,12 @@ Reply = Callable[[Outcome], None]
 
 
 class Batch:
-    """Write set and waiting answers of one commit."""
+    """Write set and waiting answers of one commit. `began_s`: when the first of them came, by `perf_counter`."""
 
-    __slots__ = ("waiting", "writes")
+    __slots__ = ("began_s", "waiting", "writes")
 
     def __init__(self) -> None:
+        self.began_s = 0.0
         self.writes = WriteSet()
         self.waiting: list[tuple[Reply, Outcome]] = []
 
@@ -100,6 +101,8 @@ class Committer:
     def join(self, outcome: Outcome, reply: Reply) -> None:
         """`reply` is told `outcome` when everything staged until now is durable, at once if it is. O(1), 0.2 µs."""
         if self._open.writes:
+            if not self._open.waiting:
+                self._open.began_s = time.perf_counter()
             self._open.waiting.append((reply, outcome))
             if self._in_flight is None and not self._begin_scheduled:
                 self._begin_scheduled = True
@@ -201,6 +204,10 @@ class Committer:
         self.answered_count += len(done.waiting)
         self.counts.commit_s.observe(self.commit_s or 0.0)
         self.counts.batch_requests.observe(len(done.waiting))
+        now_s = time.perf_counter()
+        # As if all had come with the first: never less than it was, and one look at the clock for all of them.
+        self.counts.waits.observe_all(now_s - done.began_s, len(done.waiting), now_s)
+        self.counts.busiest.add(len(done.waiting), now_s)
         for reply, outcome in done.waiting:
             _give(reply, outcome)
 

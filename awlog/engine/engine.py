@@ -16,6 +16,7 @@ backups, forwarder, webhooks    processes beside this one
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -267,6 +268,7 @@ class Engine:
         self._counts.merged += taken.merged
         self._counts.inserted += taken.inserted
         self._counts.streamed += taken.end - command.begin
+        self._counts.busiest.add(taken.end - command.begin, time.perf_counter())
         return taken
 
     async def insert(self, command: InsertEvents) -> Stored | Appended:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Final
 
 from msgspec import Struct
@@ -13,6 +14,12 @@ from awlog.model.facts import EventAppended, Fact, TailExtended
 
 # Seconds of a commit: a sync takes 0.1 ms on a good disk, and a second on one that is in trouble.
 _COMMIT_BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+# Seconds until a write is durable, close enough together for a quantile.
+_WAIT_BOUNDS_S: Final = (
+    *(0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.0007, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.007),
+    *(0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0),
+)
+_RECENT_MINUTES: Final = 5
 _BATCH_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -31,10 +38,70 @@ class Histogram:
         self.sum += value
 
 
+class Waits(Histogram):
+    """Seconds that writes waited until they were durable, since the start, and besides in each of the last minutes."""
+
+    __slots__ = ("_minutes",)
+
+    def __init__(self) -> None:
+        super().__init__(_WAIT_BOUNDS_S)
+        self._minutes: dict[int, list[int]] = {}
+
+    def observe_all(self, wait_s: float, count: int, now_s: float) -> None:
+        """`count` writes of one commit, none of which waited longer. 1 µs."""
+        place = bisect_left(self.bounds, wait_s)
+        self.counts[place] += count
+        self.sum += wait_s * count
+        minute = int(now_s // 60)
+        counts = self._minutes.get(minute)
+        if counts is None:
+            self._minutes = {at: kept for at, kept in self._minutes.items() if minute - at < _RECENT_MINUTES}
+            counts = self._minutes[minute] = [0] * len(self.counts)
+        counts[place] += count
+
+    def recent_quantile_s(self, share: float, now_s: float) -> float | None:
+        """No more than this was waited by so many of those of the last five minutes; None if there were none."""
+        minute = int(now_s // 60)
+        recent = [kept for at, kept in self._minutes.items() if minute - at < _RECENT_MINUTES]
+        sums = list(accumulate(map(sum, zip(*recent, strict=True))))
+        if not sums or not sums[-1]:
+            return None
+        place = bisect_left(sums, share * sums[-1])
+        return self.bounds[min(place, len(self.bounds) - 1)]
+
+
+class Busiest:
+    """How many there were in the second that had most."""
+
+    __slots__ = ("_count", "_second", "most")
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._second = 0
+        self._count = 0
+
+    def add(self, count: int, now_s: float) -> None:
+        second = int(now_s)
+        if second != self._second:
+            self._second, self._count = second, 0
+        self._count += count
+        self.most = max(self.most, self._count)
+
+
 class Counts:
     """Since the start of the server. Loop only."""
 
-    __slots__ = ("batch_requests", "commit_s", "failed_commits", "inserted", "merged", "streamed", "unchanged")
+    __slots__ = (
+        "batch_requests",
+        "busiest",
+        "commit_s",
+        "failed_commits",
+        "inserted",
+        "merged",
+        "streamed",
+        "unchanged",
+        "waits",
+    )
 
     def __init__(self) -> None:
         self.merged = 0
@@ -45,6 +112,8 @@ class Counts:
         self.failed_commits = 0
         self.commit_s = Histogram(_COMMIT_BOUNDS_S)
         self.batch_requests = Histogram(_BATCH_BOUNDS)
+        self.waits = Waits()
+        self.busiest = Busiest()
 
     def heartbeat(self, facts: list[Fact]) -> None:
         """What became of one. 0.06 µs."""

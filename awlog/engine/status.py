@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,8 @@ class ServerStatus(Struct, frozen=True):
 
     acknowledged_count  writes that were answered, those of streams each for itself
     merged_count        heartbeats that continued an event; inserted: that began one; unchanged: that it had reached already
+    busiest_second_count  writes that were answered in the second with most of them
+    wait_p50_s, wait_p99_s  until half, and 99 of 100, of the writes of the last five minutes were durable; None without any
     commit_s            how long the newest commit took, with its sync; None before the first
     """
 
@@ -64,6 +67,9 @@ class ServerStatus(Struct, frozen=True):
     merged_count: int
     inserted_count: int
     unchanged_count: int
+    busiest_second_count: int
+    wait_p50_s: float | None
+    wait_p99_s: float | None
     commit_count: int
     committed_us: Micros | None
     commit_s: float | None
@@ -126,12 +132,16 @@ class Status:
 
     def of_server(self) -> ServerStatus:
         file_bytes, free_bytes = _room(self._data_dir)
+        now_s = time.perf_counter()
         return ServerStatus(
             asyncio.get_running_loop().time() - self._began_s,
             self._committer.answered_count + self._counts.streamed,
             self._counts.merged,
             self._counts.inserted,
             self._counts.unchanged,
+            self._counts.busiest.most,
+            self._counts.waits.recent_quantile_s(0.5, now_s),
+            self._counts.waits.recent_quantile_s(0.99, now_s),
             self._committer.commit_count,
             self.committed_us,
             self._committer.commit_s,

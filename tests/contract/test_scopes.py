@@ -45,6 +45,7 @@ EXPECTED: Final = {
     ("GET", "0/changes"): "R*",
     ("GET", "0/timeline"): "R*",
     ("GET", "0/status"): "R*",
+    ("GET", "0/refusals"): "R*",
     ("GET", "0/sizes"): "R*",
     ("POST", "0/heartbeats"): "AW*",
     ("GET", "0/stream"): "AW*",

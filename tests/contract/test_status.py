@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.wire import Api
+from tests.contract.wire import Api, exchange
 
 DAY = "start=2024-05-01T00:00:00Z&end=2024-05-02T00:00:00Z"
 
@@ -59,6 +59,37 @@ def test_status_tells_of_commits_and_the_disk(api: Api, bucket: str) -> None:
     assert after["commits"]["seconds"] > 0
     assert after["commits"]["at"] <= after["now"]
     assert after["disk"]["file_bytes"] > 0
+    assert after["busiest_second"] >= 1
+    assert 0 < after["waits"]["p50"] <= after["waits"]["p99"]
+
+
+def test_what_was_refused_is_told_with_its_reason_and_sender(api: Api, bucket: str) -> None:
+    """A body that is no JSON, a bucket that is not there, a page of another origin: by program, bucket and origin."""
+    name = f"{bucket}-gone"
+    for _ in range(2):
+        api.refused("POST", f"/buckets/{name}/heartbeat?pulsetime=1", event("10:00:00", 0), status=404)
+    assert sent(api, bucket, b'{"timestamp": secret', "User-Agent: aw-watcher-x/1.2 (Linux)") == 400
+    assert sent(api, bucket, b"{}", "User-Agent: Mozilla/5.0 (X11)", "Origin: https://elsewhere.example") == 403
+    foreign, malformed, missing = api.get("/refusals")[:3]
+    assert (missing["type"], missing["bucket"], missing["count"], missing["status"]) == ("NoSuchBucket", name, 2, 404)
+    assert (malformed["type"], malformed["client"], malformed["bucket"]) == ("BadRequest", "aw-watcher-x/1.2", bucket)
+    assert "secret" not in str(malformed)
+    assert malformed["route"] == "/api/0/buckets/{bucket_id}/heartbeat"
+    assert (foreign["type"], foreign["origin"]) == ("OriginNotAllowed", "https://elsewhere.example")
+    assert foreign["last"] >= malformed["last"] >= missing["last"]
+
+
+def sent(api: Api, bucket: str, body: bytes, *headers: str) -> int:
+    path = f"/api/0/buckets/{bucket}/heartbeat?pulsetime=1"
+    return exchange(api.server, "POST", path, "Content-Type: application/json", *headers, body=body).status
+
+
+def test_no_error_of_a_query_is_repeated(api: Api) -> None:
+    """Its text quotes the query."""
+    asked = {"query": ["RETURN = secret_name;"], "timeperiods": ["2024-05-01/2024-05-02"]}
+    api.refused("POST", "/query", asked)
+    assert api.get("/refusals")[0]["type"].startswith("Query")
+    assert "secret_name" not in str(api.get("/refusals"))
 
 
 def test_a_timeline_of_few_events_has_each_of_them(api: Api, bucket: str) -> None:

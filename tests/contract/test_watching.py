@@ -56,6 +56,8 @@ def test_the_figures_are_what_happened(own: Server) -> None:
     assert value(found, "awlog_commit_seconds_count") == 5
     assert value(found, "awlog_commit_requests_sum") == 5
     assert value(found, "awlog_commit_seconds_sum") > 0
+    assert value(found, "awlog_write_seconds_count") == 5
+    assert value(found, "awlog_write_seconds_sum") >= value(found, "awlog_commit_seconds_sum")
     assert value(found, "awlog_buckets") == 1
     assert value(found, "awlog_events") == 4
     assert value(found, "awlog_connections") >= 1
