@@ -38,6 +38,13 @@ export const totals = (asked) => [
   `RETURN = {"total": sum_durations(events), "top": limit_events(merged, ${asked.limit})};`,
 ];
 
+/** `total` and `top` of each of several, in one program. */
+export const glance = (all) => [
+  ...all.flatMap((asked, at) => [...eventsOf(asked), `merged = sort_by_duration(merge_events_by_keys(events, [${quoted(asked.key)}]));`,
+    `found${at} = {"total": sum_durations(events), "top": limit_events(merged, ${asked.limit})};`]),
+  `RETURN = [${all.map((_, at) => `found${at}`).join(", ")}];`,
+];
+
 /** How long anything was there. */
 export const sum = (asked) => [...eventsOf({ ...asked, key: "" }), "RETURN = sum_durations(events);"];
 

@@ -5,21 +5,31 @@ import { h, replace, setText, stored, svg } from "../dom.js";
 import { bytes, count, DAY_S, hours, moment, plural, rate, span } from "../format.js";
 import { follow, live, serverNow } from "../live.js";
 import { judge, STATES } from "../rhythm.js";
+import { showRefused } from "./refused.js";
+import { showToday } from "./today.js";
 
 const SPARK_BINS = 96;
 const SPARK_EVERY_MS = 60_000;
 const SPARK_HEIGHT = 28;
+const wait = (seconds) => (seconds < 1 ? `${Number((seconds * 1000).toPrecision(2))} ms` : `${seconds} s`);
 
 export function open(place) {
   const headline = h("h1", {}, "…");
   const sentence = h("p", { class: "lede" }, "Asking the server what it records.");
   const tiles = makeTiles();
   const list = h("div", { class: "buckets" });
-  replace(place, h("section", { class: "hero", "aria-live": "off" }, headline, sentence), tiles.node, list);
+  const past = h("div", { class: "buckets" });
+  const today = h("div", {});
+  const refused = h("div", {});
+  const start = h("div", {});
+  replace(place, h("section", { class: "hero", "aria-live": "off" }, headline, sentence), start, tiles.node, list, today, past, refused);
 
+  const abort = new AbortController();
+  const renewToday = showToday(today, abort.signal);
+  const renewRefused = showRefused(refused, abort.signal);
   const rows = new Map();
   let days = {};
-  let stopped = false;
+  let hasShown = false;
 
   async function loadDays() {
     const end = serverNow();
@@ -46,18 +56,25 @@ export function open(place) {
     setText(sentence, words);
     place.dataset.state = live.lostAt === null ? overall(judged) : "lost";
     tiles.show(live.status);
-    if (arrange(list, rows, judged)) for (const [id, row] of rows) row.showDay(days[id]);
+    tiles.node.forEach((node) => (node.hidden = !judged.length));
+    if (!judged.length !== Boolean(start.childElementCount)) replace(start, judged.length ? null : firstSteps());
+    for (const id of rows.keys()) if (!judged.some((each) => each.bucket.id === id)) rows.delete(id);
+    const isActive = ({ state }) => STATES[state].order < STATES.past.order;
+    const moved = [arrange(list, rows, judged.filter(isActive)), arrange(past, rows, judged.filter((each) => !isActive(each)))];
+    if (moved.some(Boolean)) for (const [id, row] of rows) row.showDay(days[id]);
     for (const each of judged) rows.get(each.bucket.id).show(each);
+    renewRefused(live.status);
+    if (!hasShown) renewToday();
+    hasShown = true;
   }
 
   const unfollow = follow(show);
   const timer = setInterval(loadDays, SPARK_EVERY_MS);
   loadDays();
   return () => {
-    stopped = true;
+    abort.abort();
     unfollow();
     clearInterval(timer);
-    return stopped;
   };
 }
 
@@ -93,39 +110,40 @@ function makeTiles() {
   const writes = tile("Writes per second");
   const chart = svg("svg", { class: "pulse", viewBox: "0 0 90 20", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("path", { d: "" }));
   writes.node.append(h("dd", { class: "chart" }, chart));
-  const durable = tile("On the disk");
+  const durable = tile("Last write on disk");
+  const waits = tile("Half answered within");
   const events = tile("Events");
   const disk = tile("Room taken");
-  const uptime = tile("Running for");
-  const all = [writes, durable, events, disk, uptime];
+  const all = [writes, waits, durable, events, disk];
   const outcomes = h("p", { class: "outcomes quiet" });
   return {
     node: [h("dl", { class: "tiles" }, all.map((each) => each.node)), outcomes],
     show(status) {
       const nowMs = serverNow().getTime();
       setText(writes.value, live.rates.length ? rate(live.rates.at(-1)) : "–");
-      setText(writes.note, live.rates.length ? `peak ${rate(live.peak)} since this page was opened` : "measuring");
+      setText(writes.note, status.busiest_second ? `${count(status.busiest_second)} in the busiest second` : "none since the start");
       drawRates(chart.firstChild);
-      const { commits } = status;
+      const { commits, waits: { p50, p99 } } = status;
+      setText(waits.value, p50 === null ? "–" : wait(p50));
+      setText(waits.note, p50 === null ? "none in the last 5 minutes" : `99 of 100 within ${wait(p99)}`);
       setText(durable.value, commits.at === null ? "all" : `${span((nowMs - Date.parse(commits.at)) / 1000)} ago`);
       durable.node.dataset.state = commits.is_writable ? "good" : "bad";
-      setText(durable.note, !commits.is_writable ? "the disk refuses writes" : commits.at === null ? "nothing written since the start" : `synced in ${(commits.seconds * 1000).toFixed(1)} ms; ${count(commits.count)} in all`);
+      setText(durable.note, !commits.is_writable ? "the disk refuses writes" : commits.at === null ? "nothing written since the start" : `synced in ${wait(commits.seconds)}`);
       setText(events.value, count(status.events));
       setText(events.note, `in ${plural(status.buckets.length, "bucket")}`);
       setText(disk.value, bytes(status.disk.file_bytes));
       setText(disk.note, `${bytes(status.disk.free_bytes)} free`);
-      setText(uptime.value, span(status.uptime));
-      setText(outcomes, outcomesOf(status));
-      setText(uptime.note, `since ${moment(new Date(nowMs - status.uptime * 1000), new Date(nowMs))}`);
+      setText(outcomes, outcomesOf(status, nowMs));
     },
   };
 }
 
 /** What became of what was sent since the start: watchers that send nonsense are seen here. */
-function outcomesOf({ heartbeats, refused }) {
+function outcomesOf({ heartbeats, refused, uptime }, nowMs) {
   const { merged, inserted, unchanged } = heartbeats;
   const taken = merged + inserted + unchanged;
-  const beats = taken ? `${plural(taken, "heartbeat")} since the start: ${count(merged)} continued an event, ${count(inserted)} began one, ${count(unchanged)} changed nothing.` : "No heartbeat since the start.";
+  const running = `Running for ${span(uptime)}, since ${moment(new Date(nowMs - uptime * 1000), new Date(nowMs))}. `;
+  const beats = running + (taken ? `${plural(taken, "heartbeat")} since the start: ${count(merged)} continued an event, ${count(inserted)} began one, ${count(unchanged)} changed nothing.` : "No heartbeat since the start.");
   const kinds = Object.entries(refused).sort(([, a], [, b]) => b - a);
   const total = kinds.reduce((sum, [, times]) => sum + times, 0);
   return total ? `${beats} ${plural(total, "request was", "requests were")} refused: ${kinds.map(([kind, times]) => `${count(times)} ${kind}`).join(", ")}.` : beats;
@@ -144,7 +162,6 @@ function arrange(list, rows, judged) {
   if (list.dataset.key === key) return false;
   list.dataset.key = key;
   const focused = document.activeElement?.closest?.("[data-bucket]")?.dataset.bucket;
-  for (const id of rows.keys()) if (!judged.some((each) => each.bucket.id === id)) rows.delete(id);
   const groups = [];
   for (const state of Object.keys(STATES).sort((a, b) => STATES[a].order - STATES[b].order)) {
     const members = wanted.filter((each) => each.state === state);
@@ -156,10 +173,21 @@ function arrange(list, rows, judged) {
         return rows.get(bucket.id).node;
       }))));
   }
-  replace(list, groups);
+  replace(list, wanted.some((each) => each.state !== "empty") ? columns() : null, groups);
   if (focused !== undefined) rows.get(focused)?.node.querySelector("a").focus();
   return true;
 }
+
+/** What stands under each other: seen, and said by the words in each row. */
+const columns = () => h("p", { class: "columns", "aria-hidden": "true" }, ["", "newest event", "ended", "a minute", "last 24 hours"].map((words) => h("span", {}, words)));
+
+/** For whoever has just started it. */
+const firstSteps = () => h("section", { class: "notice first" },
+  h("p", {}, "Three ways to begin:"),
+  h("ul", {},
+    h("li", {}, "Start a watcher of ActivityWatch. It looks for a server at port 5600, or 5666 in testing mode; this one is at ", h("code", {}, location.host), "."),
+    h("li", {}, "Bring what is there already: ", h("code", {}, "awlog import --from-activitywatch"), ", or drop an export on the page ", h("a", { href: "#/buckets" }, "Buckets"), "."),
+    h("li", {}, "Send something yourself: the ", h("a", { href: new URL("../docs/api/", import.meta.url).href }, "manual"), " shows how."))); // as this page links to it
 
 function makeRow(bucket) {
   const name = stored("", { class: "value-name" });

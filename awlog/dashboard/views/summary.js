@@ -2,10 +2,11 @@
 
 import { get, path, post, withQuery } from "../api.js";
 import { h, replace, stored } from "../dom.js";
+import { keysOf, presenceOf, valueWords } from "../grouping.js";
 import { day, dayAndYear, DAY_S, hours, hoursAndMinutes, moment, time } from "../format.js";
 import { live, serverNow } from "../live.js";
 import { colour } from "../palette.js";
-import { groupings, rulesOf, sum, totals } from "../programs.js";
+import { rulesOf, sum, totals } from "../programs.js";
 import { asPeriod, beginning, cells, known, shifted } from "../ranges.js";
 
 const PERIODS = [["day", "Day"], ["week", "Week"], ["month", "Month"], ["year", "Year"]];
@@ -99,20 +100,6 @@ class Summary {
     await post(path("settings", "startOfDay"), `${String(hour).padStart(2, "0")}:00`).catch(() => {}); // without the right to, it holds for this page
   }
 
-  /** The bucket of the same device that knows when somebody was there. */
-  afkBucket() {
-    if (this.bucket.type === "afkstatus") return null;
-    return this.buckets.find((each) => each.type === "afkstatus" && each.hostname === this.bucket.hostname && each.tail !== null) ?? null;
-  }
-
-  async keysOf(bucket) {
-    const known = groupings(bucket.type);
-    if (known !== null) return known.filter(([key]) => key !== "$category" || this.rules.length);
-    const [event] = await get(withQuery(path("buckets", bucket.id, "events"), { limit: 1 }), this.signal);
-    const keys = Object.entries(event?.data ?? {}).filter(([, value]) => typeof value !== "object").map(([key]) => [key, key]);
-    return keys.length ? keys : [["app", "app"]];
-  }
-
   async show() {
     if (this.result === undefined) return;
     const turn = (this.turn = Symbol(this.period));
@@ -122,11 +109,11 @@ class Summary {
     for (const button of this.periods.children) button.setAttribute("aria-pressed", String(button.dataset.period === this.period));
     this.place.dataset.settled = "";
     try {
-      const keys = await this.keysOf(this.bucket);
+      const keys = await keysOf(this.bucket, this.rules, this.signal);
       if (turn !== this.turn) return;
       if (!keys.some(([key]) => key === this.key)) this.key = keys[0][0];
       replace(this.keyChoice, keys.map(([key, words]) => h("option", { value: key, selected: key === this.key }, words)));
-      const afk = this.afkBucket();
+      const afk = presenceOf(this.bucket, this.buckets);
       this.presentLabel.hidden = afk === null;
       const asked = { bucket: this.bucket.id, key: this.key, rules: this.rules, afkBucket: afk !== null && this.present.checked ? afk.id : null, limit: LIMIT };
       const parts = cells(this.start, this.period, this.startHour);
@@ -159,7 +146,7 @@ class Summary {
     const longest = Math.max(...answer.top.map((event) => event.duration), 1);
     const rows = answer.top.map((event) => {
       const value = event.data[this.key];
-      const name = value === undefined ? "(without)" : Array.isArray(value) ? value.join(" › ") : String(value) || "(empty)";
+      const name = valueWords(value);
       const bar = h("span", { class: "bar" });
       bar.style.width = `${Math.max(0.4, (event.duration / longest) * 100)}%`;
       bar.style.background = colour(Array.isArray(value) ? value[0] : name);
