@@ -26,6 +26,7 @@ INTEGER: Final = re.compile(r"[+-]?[0-9]{1,1000}", re.ASCII)
 # No bucket holds more events than this.
 _ALL: Final = 1 << 32
 _PAGE_EVENTS: Final = 1000
+_TEXT_CHARS_MAX: Final = 1_000_000
 
 # Small insertions repeat the data of those before.
 _payloads: Final = wire.PayloadCache()
@@ -35,6 +36,8 @@ _IN_RANGE: Final = (
     Parameter("start", wire.Timestamp, "Events that end here or later", example="2026-01-01T00:00:00+00:00"),
     Parameter("end", wire.Timestamp, "Events that start here or earlier", example="2026-01-02T00:00:00+00:00"),
 )
+_TextMax = Annotated[int, Meta(ge=1, le=_TEXT_CHARS_MAX)]
+TEXT_MAX: Final = Parameter("text_max", _TextMax, "JSON: longer texts are cut, and end in `…`", example=400)
 _EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "data": {"app": "vim", "title": "notes"}}
 
 
@@ -46,6 +49,7 @@ _EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "da
             Parameter("limit", int, "The first so many; negative: all", example=100),
             Parameter("page_size", _PageSize, "Answers in pages of so many events, each with a cursor to the next"),
             Parameter("cursor", str, "The `next` of an earlier page, in place of `start` and `end`"),
+            TEXT_MAX,
             *FORM_PARAMETERS,
         ),
         file_types=FILE_TYPES,
@@ -58,16 +62,20 @@ async def read_events(call: Call) -> web.StreamResponse:
         return await _read_page(call)
     start_us, end_us = range_end(call, "start"), range_end(call, "end")
     count_max = _limit(call.query.get("limit"))
+    cut_at = text_chars_max(call)
     form = form_of(call)
     fingerprint = call.engine.reads.fingerprint(call.params["bucket_id"], start_us, end_us)
     headers = {}
     if fingerprint is not None:
         shown = "" if form is JSON else f"-{form.name}{call.query.get('spreadsheet', '')}"
+        shown += "" if cut_at is None else f"-{cut_at}"
         tag = f'W/"{fingerprint.hex()}-{"all" if count_max is None else count_max}{shown}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if _names(call.request.headers.get("If-None-Match", ""), tag):
             return web.Response(status=304, headers={**call.headers, **headers, "Vary": call.vary})
     if form is not JSON:
+        if cut_at is not None:
+            raise BadRequest("`text_max` is for JSON")
         return await send_document(
             call,
             form,
@@ -79,7 +87,9 @@ async def read_events(call: Call) -> web.StreamResponse:
             with_ids=True,
             headers=headers,
         )
-    chunks = call.engine.reads.range_json(call.params["bucket_id"], start_us, end_us, count_max=count_max)
+    chunks = call.engine.reads.range_json(
+        call.params["bucket_id"], start_us, end_us, count_max=count_max, text_chars_max=cut_at
+    )
     return await call.stream(_as_list(chunks), headers)
 
 
@@ -92,7 +102,9 @@ def _names(if_none_match: str, tag: str) -> bool:
 async def _read_page(call: Call) -> web.StreamResponse:
     """`{"events": [...], "next": cursor or null}`: the range in parts, stable while others write."""
     bucket_id, query = call.params["bucket_id"], call.query
-    number = call.engine.reads.bucket(bucket_id).meta.number
+    if "text_max" in query:
+        raise BadRequest("`text_max` has no meaning for pages: leave it out")
+    number = call.engine.bucket(bucket_id).meta.number
     page_size = _limit(query.get("page_size", str(_PAGE_EVENTS)))
     if page_size is None or not 1 <= page_size <= PAGE_EVENTS_MAX:
         raise BadRequest(f"`page_size` must be an integer from 1 to {PAGE_EVENTS_MAX}")
@@ -126,14 +138,14 @@ async def count_events(call: Call) -> web.StreamResponse:
     return call.json(b"%d" % await call.engine.reads.count(call.params["bucket_id"], start_us, end_us))
 
 
-@described(Operation(wire.StoredEvent))
+@described(Operation(wire.StoredEvent, query=(TEXT_MAX,)))
 async def get_event(call: Call) -> web.StreamResponse:
-    """One stored event, uncut."""
+    """One stored event, uncut in time; `text_max` cuts long texts."""
     bucket_id, text = call.params["bucket_id"], call.params["event_id"]
     call.engine.reads.bucket(bucket_id)
     if INTEGER.fullmatch(text) is None:
         raise NoSuchEvent(bucket_id, text)
-    return call.json(await call.engine.reads.event_json(bucket_id, int(text)))
+    return call.json(await call.engine.reads.event_json(bucket_id, int(text), text_chars_max=text_chars_max(call)))
 
 
 @described(Operation(wire.DeletedBody))
@@ -204,6 +216,16 @@ def range_end(call: Call, *names: str) -> Micros:
             except BadRequest as error:
                 raise BadRequest(f"`{name}`: {error}") from None
     return TIME_MIN_US if names[0] == "start" else TIME_MAX_US
+
+
+def text_chars_max(call: Call) -> int | None:
+    """None for all of each text. Raises BadRequest."""
+    text = call.query.get("text_max")
+    if text is None:
+        return None
+    if INTEGER.fullmatch(text) is None or not 1 <= int(text) <= _TEXT_CHARS_MAX:
+        raise BadRequest(f"`text_max` must be an integer from 1 to {_TEXT_CHARS_MAX}")
+    return int(text)
 
 
 def _limit(text: str | None) -> int | None:

@@ -12,6 +12,7 @@ from msgspec import Raw
 from awlog.api import wire
 from awlog.api.call import BrokenOff, Call
 from awlog.api.describe import Body, Operation, Parameter, described
+from awlog.api.events import TEXT_MAX, text_chars_max
 from awlog.model.access import Scope
 
 # How soon a query ends after its client has gone.
@@ -23,6 +24,7 @@ _CLIENT_CHECK_S: Final = 0.25
         list[Any] | wire.ExplainedBody,
         query=(
             Parameter("name", str, "A name for it, that its text may use"),
+            TEXT_MAX,
             Parameter("explain", str, "`1`: tell what each statement cost", example="1"),
         ),
         bodies=(
@@ -47,6 +49,7 @@ async def query(call: Call) -> web.StreamResponse:
             name=call.query.get("name", ""),
             explain=explain,
             prefixes=call.access.prefixes(Scope.READ),
+            text_chars_max=text_chars_max(call),
         )
     )
     try:

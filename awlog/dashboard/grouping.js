@@ -7,7 +7,7 @@ import { groupings } from "./programs.js";
 export async function keysOf(bucket, rules, signal) {
   const known = groupings(bucket.type);
   if (known !== null) return known.filter(([key]) => key !== "$category" || rules.length);
-  const [event] = await get(withQuery(path("buckets", bucket.id, "events"), { limit: 1 }), signal);
+  const [event] = await get(withQuery(path("buckets", bucket.id, "events"), { limit: 1, text_max: 100 }), signal);
   const keys = Object.entries(event?.data ?? {}).filter(([, value]) => typeof value !== "object").map(([key]) => [key, key]);
   return keys.length ? keys : [["app", "app"]];
 }

@@ -45,6 +45,15 @@ export const glance = (all) => [
   `RETURN = [${all.map((_, at) => `found${at}`).join(", ")}];`,
 ];
 
+/** The newest events of a bucket that hold these words, in any case, under each of these keys. */
+export const search = (bucket, keys, words, limit) => [
+  `events = query_bucket(${quoted(bucket)});`,
+  `RETURN = [${keys.map((key) => `limit_events(filter_keyvals_regex(events, ${quoted(key)}, ${quoted(`(?i)${literally(words)}`)}), ${limit})`).join(", ")}];`,
+];
+
+/** A pattern for just this text; it ends in a bracket, so never in a backslash. */
+const literally = (text) => `(?:${text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")})`;
+
 /** How long anything was there. */
 export const sum = (asked) => [...eventsOf({ ...asked, key: "" }), "RETURN = sum_durations(events);"];
 

@@ -30,6 +30,7 @@ from awlog.model.errors import AwlogError, NoSuchBucket
 from awlog.model.event import BucketNumber, Event, Payload, Seq
 from awlog.model.feed import FeedEntry, FeedRequest
 from awlog.model.times import TIME_MAX_US, Micros
+from awlog.query.brief import brief, brief_columns
 from awlog.query.budget import Limits
 from awlog.query.errors import QueryError, QueryLimitExceeded
 from awlog.query.explain import Recorder, StatementCost
@@ -68,13 +69,14 @@ class ReaderOptions(Struct, frozen=True):
 
 
 class ReadRequest(Struct, frozen=True, tag="read"):
-    """A range read of one bucket; or of all, oldest first, when there is no id."""
+    """A range read of one bucket; or of all, oldest first, when there is no id. `text_chars_max`: longer texts are cut."""
 
     bucket_id: str | None
     start_us: Micros
     end_us: Micros
     count_max: int | None
     with_ids: bool
+    text_chars_max: int | None = None
 
 
 class TimelineRequest(Struct, frozen=True, tag="timeline"):
@@ -95,7 +97,9 @@ class DocumentRequest(Struct, frozen=True, tag="document"):
 
 
 class QueryRequest(Struct, frozen=True, tag="query"):
-    """One query, as it came in; only buckets whose ids begin with one of `prefixes` are there for it."""
+    """One query, as it came in; only buckets whose ids begin with one of `prefixes` are there for it. Texts in the answer
+    that are longer than `text_chars_max` are cut.
+    """
 
     lines: list[str]
     periods: list[str]
@@ -103,6 +107,7 @@ class QueryRequest(Struct, frozen=True, tag="query"):
     explain: bool
     prefixes: tuple[str, ...]
     run_s_max: float
+    text_chars_max: int | None = None
 
 
 class Explanation(Struct, frozen=True):
@@ -289,6 +294,8 @@ class _Reader:
                     watched.begin()
                     answer = next(computed)
                     self._answers.put(question, answer, watched)
+                if request.text_chars_max is not None:
+                    answer = brief(answer, request.text_chars_max)
                 answers_bytes += len(answer)
                 if answers_bytes > self._limits.memory_bytes_max:
                     raise QueryLimitExceeded(
@@ -315,6 +322,8 @@ class _Reader:
                 for columns in store.chunks(number, request.start_us, request.end_us, request.count_max):
                     for at in range(0, len(columns), _PART_EVENTS):
                         part = columns.take(slice(at, at + _PART_EVENTS)).clipped(request.start_us, request.end_us)
+                        if request.text_chars_max is not None:
+                            part = brief_columns(part, request.text_chars_max)
                         yield Part(number, render_events(part, number if request.with_ids else None))
         yield Done(None)
 

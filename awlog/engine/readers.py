@@ -120,15 +120,23 @@ class Readers:
         self._outdated: set[asyncio.subprocess.Process] = set()
 
     async def query(
-        self, lines: list[str], periods: list[str], *, name: str, explain: bool, prefixes: tuple[str, ...] = ("",)
+        self,
+        lines: list[str],
+        periods: list[str],
+        *,
+        name: str,
+        explain: bool,
+        prefixes: tuple[str, ...] = ("",),
+        text_chars_max: int | None = None,
     ) -> QueryAnswer:
-        """Runs a program once for each period, all on one snapshot; it sees the buckets whose ids begin so.
+        """Runs a program once for each period, all on one snapshot; it sees the buckets whose ids begin so. Texts in its answer
+        that are longer than `text_chars_max` are cut.
 
         Raises QueryError, BadRequest, DataDamaged, and Overloaded if too many queries wait. Cancel it to end it.
 
         Call `let_go` when the answer is on its way: long ones wait for each other, while they hold their turn.
         """
-        request = QueryRequest(lines, periods, name, explain, prefixes, self._limits.run_s_max)
+        request = QueryRequest(lines, periods, name, explain, prefixes, self._limits.run_s_max, text_chars_max)
         return await self._in_turn(request, counted_from_bytes=_COUNTED_ANSWER_BYTES)
 
     def let_go(self, answer: QueryAnswer) -> None:

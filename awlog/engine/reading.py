@@ -29,6 +29,7 @@ from awlog.model.event import BucketNumber, seq_in_bucket
 from awlog.model.forms import Form
 from awlog.model.page import Page
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
+from awlog.query.brief import brief
 from awlog.query.render import render_event, render_events
 
 # Events rendered in one turn of the loop: about 1.5 ms.
@@ -106,15 +107,16 @@ class Reads:
 
     # Events
 
-    async def event_json(self, bucket_id: str, wire_id: int) -> bytes:
-        """The stored event. Raises NoSuchBucket, NoSuchEvent, DataDamaged."""
+    async def event_json(self, bucket_id: str, wire_id: int, *, text_chars_max: int | None = None) -> bytes:
+        """The stored event, texts longer than `text_chars_max` cut. Raises NoSuchBucket, NoSuchEvent, DataDamaged."""
         async with self._store.segments() as load:
             bucket = self._store.durable.bucket(bucket_id)
             seq = seq_in_bucket(bucket.number, wire_id)
             event = None if seq is None else bucket.find(seq, load)
             if event is None:
                 raise NoSuchEvent(bucket_id, str(wire_id))
-            return render_event(bucket.number, event)
+        rendered = render_event(bucket.number, event)
+        return rendered if text_chars_max is None else await asyncio.to_thread(brief, rendered, text_chars_max)
 
     async def count(self, bucket_id: str, start_us: Micros, end_us: Micros) -> int:
         """How many events meet [start_us, end_us]. Loads only the segments at its edges. Raises NoSuchBucket."""
@@ -122,15 +124,23 @@ class Reads:
             return count_events(self._store.durable.bucket(bucket_id), start_us, end_us, load)
 
     async def range_json(
-        self, bucket_id: str, start_us: Micros, end_us: Micros, *, count_max: int | None
+        self,
+        bucket_id: str,
+        start_us: Micros,
+        end_us: Micros,
+        *,
+        count_max: int | None,
+        text_chars_max: int | None = None,
     ) -> AsyncGenerator[bytes]:
-        """The events that meet [start_us, end_us], cut to it, newest first: chunks of JSON joined by commas.
+        """The events that meet [start_us, end_us], cut to it, newest first: chunks of JSON joined by commas. Texts that are
+        longer than `text_chars_max` are cut.
 
         The bucket is looked up at the first step, which raises NoSuchBucket. Flat memory; gives way to others between
         chunks of a millisecond or two. Raises DataDamaged when it comes to a damaged segment.
         """
-        if count_max is None and self._is_long(self._store.durable.bucket(bucket_id), start_us, end_us):
-            request = ReadRequest(bucket_id, start_us, end_us, None, with_ids=True)
+        is_long = count_max is None and self._is_long(self._store.durable.bucket(bucket_id), start_us, end_us)
+        if is_long or text_chars_max is not None:
+            request = ReadRequest(bucket_id, start_us, end_us, count_max, with_ids=True, text_chars_max=text_chars_max)
             async with aclosing(self._readers.stream(request)) as frames:
                 async for frame in frames:
                     if isinstance(frame, Part):

@@ -92,6 +92,33 @@ def test_no_error_of_a_query_is_repeated(api: Api) -> None:
     assert "secret_name" not in str(api.get("/refusals"))
 
 
+def test_long_texts_are_cut_on_demand(api: Api, bucket: str) -> None:
+    """In a list of events, in one event and in what a query answers; without `text_max` all of them is there."""
+    name = "W" * 1_000_000
+    stored = api.post(f"/buckets/{bucket}/events", [event("10:00:00", 60, app=name)])
+    cut = {**stored[0], "data": {"app": "W" * 99 + "…"}}
+    assert api.get(f"/buckets/{bucket}/events?text_max=100&limit=5&{DAY}") == [cut]
+    assert api.get(f"/buckets/{bucket}/events/{stored[0]['id']}?text_max=100") == cut
+    program = f'RETURN = merge_events_by_keys(query_bucket("{bucket}"), ["app"]);'
+    asked = {"query": [program], "timeperiods": ["2024-05-01T00:00:00Z/2024-05-02T00:00:00Z"]}
+    assert api.post("/query?text_max=100", asked)[0][0]["data"] == cut["data"]
+    assert api.post("/query", asked)[0][0]["data"] == {"app": name}
+    assert api.get(f"/buckets/{bucket}/events?{DAY}") == stored
+
+
+@pytest.mark.parametrize("query", ["text_max=0", "text_max=x", "text_max=-1", "text_max=1000001"])
+def test_a_length_of_texts_is_a_number(api: Api, bucket: str, query: str) -> None:
+    stored = api.post(f"/buckets/{bucket}/events", event("10:00:00", 60, app="a"))
+    api.refused("GET", f"/buckets/{bucket}/events?{query}", word="BadRequest")
+    api.refused("GET", f"/buckets/{bucket}/events/{stored['id']}?{query}", word="BadRequest")
+    api.refused("POST", f"/query?{query}", {"query": ["RETURN = 1;"], "timeperiods": []}, word="BadRequest")
+
+
+@pytest.mark.parametrize("more", ["format=csv", "page_size=5"])
+def test_texts_are_cut_in_lists_of_json_only(api: Api, bucket: str, more: str) -> None:
+    api.refused("GET", f"/buckets/{bucket}/events?text_max=9&{more}", word="BadRequest")
+
+
 def test_a_timeline_of_few_events_has_each_of_them(api: Api, bucket: str) -> None:
     stored = api.post(f"/buckets/{bucket}/events", [event("10:00:00", 60, app="A"), event("11:00:00", 0, app="B")])
     assert api.get(f"/buckets/{bucket}/timeline?{DAY}")["buckets"][bucket] == {

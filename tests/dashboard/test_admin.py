@@ -70,7 +70,7 @@ def test_who_declines_to_give_a_token_is_not_asked_again(browser: Browser, alone
     browser.driver.get(f"{alone.url}/#/now")
     browser.find("dialog #token")
     ActionChains(browser.driver).send_keys(Keys.ESCAPE).perform()
-    browser.until(lambda: browser.text("h1") == "Not for this token")
+    browser.until(lambda: browser.text("h1") == "A token is needed")
     before = refused(alone, made["secret"])
     browser.until(lambda: refused(alone, made["secret"]) > before + 1, "that it tries again")
     assert browser.all("dialog") == []

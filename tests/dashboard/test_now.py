@@ -76,6 +76,57 @@ def test_what_became_of_heartbeats_and_what_was_refused_is_told(browser: Browser
     browser.until(lambda: refused in browser.text(".outcomes") and begun in browser.text(".outcomes"), refused)
 
 
+def test_health_is_told(browser: Browser, server: Server) -> None:
+    """How soon writes are durable, the busiest second and the newest write on the disk: the figures of the API."""
+    beat(server, make_bucket(server, "counted", "currentwindow"), {"app": "Counted"})
+    browser.open("now")
+    tiles = """
+        const all = [...document.querySelectorAll(".tiles > div")];
+        return Object.fromEntries(all.map((tile) => [tile.querySelector("dt").textContent, tile.textContent]));
+    """
+    browser.until(lambda: "ago" in browser.run(tiles)["Last write on disk"])
+    status, shown = send(server, "GET", "status"), browser.run(tiles)
+    assert f"{status['busiest_second']} in the busiest second" in shown["Writes per second"]
+    for tile in ("Half answered within", "Last write on disk"):
+        assert "ms" in shown[tile]
+
+
+def test_what_was_refused_is_shown_with_its_sender(browser: Browser, server: Server) -> None:
+    """As text, whatever it calls itself; one line for equal ones, without a reload."""
+    browser.open("now")
+    browser.find("[data-bucket]")
+    headers = {"User-Agent": "aw-watcher-broken/0.1 <b>"}
+    for _ in range(2):
+        path = "/api/0/buckets/%3Ci%3Enowhere/heartbeat?pulsetime=1"
+        assert server.request("POST", path, {"timestamp": "2024-05-01T10:00:00Z"}, headers=headers).status == 404
+    beat(server, make_bucket(server, "counted", "currentwindow"), {"app": "Counted"})
+    lines = browser.until(
+        lambda: [each for each in browser.texts(".refused li") if "aw-watcher-broken/0.1" in each], "the refusal"
+    )
+    assert len(lines) == 1
+    for words in ("There is no bucket named '<i>nowhere'", "into <i>nowhere", "2 times", "NoSuchBucket"):
+        assert words in lines[0]
+
+
+def test_today_is_summed_up_for_each_kind_of_bucket(browser: Browser, server: Server) -> None:
+    """What is shown is what a query over the day answers; a kind that nobody knows has its own key."""
+    browser.command("Emulation.setTimezoneOverride", timezoneId="UTC")
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    readings = [(midnight + timedelta(seconds=20 * at), at + 1.0, {"room": f"room {at}"}) for at in range(7)]
+    bucket = make_bucket(server, "of-today", "room.use", "elsewhere")
+    insert(server, bucket, readings)
+    try:
+        browser.open("now")
+        card = ".today .card"
+        found = browser.until(lambda: [each for each in browser.texts(card) if "of-today" in each], "the card")
+        assert found[0].startswith("room0:00:28of-today"), "its key and the sum"
+        assert "".join(f"room {at}0:00:0{at + 1}" for at in range(6, 1, -1)) in found[0], "the five that are longest"
+        assert "room 1" not in found[0]
+    finally:
+        send(server, "DELETE", f"buckets/{bucket}?force=1")
+        browser.command("Emulation.setTimezoneOverride", timezoneId="")
+
+
 def test_stopped_watchers_come_first_with_since_when(browser: Browser, server: Server) -> None:
     """Judged by their own rhythm: an event a minute until two hours ago is a watcher that stopped."""
     stopped_at = datetime.now(UTC) - timedelta(hours=2)

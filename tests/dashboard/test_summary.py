@@ -134,6 +134,26 @@ def test_categories_are_those_of_the_setting(browser: Browser, server: Server) -
     send(server, "DELETE", "settings/classes")
 
 
+def test_a_name_of_a_megabyte_comes_when_it_is_asked_for(browser: Browser, server: Server) -> None:
+    """The page gets its beginning, and all of it in a window; it is text in both."""
+    bucket = make_bucket(server, "long-names", "currentwindow", "elsewhere")
+    name = "<b>" + "W" * 1_000_000
+    insert(server, bucket, [(NOON, 60.0, {"app": name}), (NOON + timedelta(hours=1), 30.0, {"app": "short"})])
+    try:
+        browser.requests()
+        show(browser, bucket=bucket, period="day", date=iso(NOON))
+        shown = browser.texts(".ranking .bar-name .stored")
+        assert (shown[0], shown[1]) == (name[:299] + "…", "short")
+        assert len(browser.all(".ranking button")) == 1
+        assert max(each.get("bytes", 0) for each in browser.requests()) < 50_000
+        browser.click(".ranking button")
+        browser.until(lambda: browser.text("dialog pre") == name, "the whole name")
+        browser.button("Close", "dialog").click()
+        browser.until(lambda: not browser.all("dialog"))
+    finally:
+        send(server, "DELETE", f"buckets/{bucket}?force=1")
+
+
 def test_a_range_without_data_says_why_and_where_there_is_some(browser: Browser) -> None:
     browser.open("summary?" + urlencode({"bucket": "stopwatch", "date": iso(NOON)}))
     browser.until(lambda: "Nothing was recorded into" in browser.text(".sums"))

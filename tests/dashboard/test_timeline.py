@@ -13,7 +13,7 @@ import pytest
 from selenium.webdriver import ActionChains, Keys
 
 from tests.dashboard.browser import Browser
-from tests.dashboard.conftest import HOSTILE, NOON, insert, iso, make_bucket, send
+from tests.dashboard.conftest import HOSTILE, NOON, beat, insert, iso, make_bucket, send
 from tests.server import Server
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
@@ -22,6 +22,7 @@ WINDOW = "aw-watcher-window_desk"
 HOSTILE_BUCKET = "<b>hostile</b> /%2F?&#"
 MANY = 100_000
 ANSWER_BYTES_MAX = 300_000
+DAY = {"start": iso(NOON.replace(hour=0)), "end": iso(NOON.replace(hour=23))}
 
 
 def show(browser: Browser, bucket: str, start: datetime, end: datetime) -> None:
@@ -138,6 +139,47 @@ def test_with_the_keyboard_alone(browser: Browser) -> None:
     ActionChains(browser.driver).send_keys(Keys.ARROW_DOWN).perform()
     assert browser.text("#chosen").endswith("is chosen")
     assert body.is_displayed()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("GITHUB – awlog 3", 3), ("engine.py", 15), (".*", 0), ("\\", 0), ('"', 0), ("zsh 1", 3)],
+)
+def test_events_are_found_by_a_text(browser: Browser, words: str, expected: int) -> None:
+    """In any case and under any key; signs that mean something in patterns or queries are just signs."""
+    browser.open("timeline?" + urlencode({"bucket": WINDOW, **DAY}))
+    browser.until(lambda: len(browser.all(".listed tbody tr")) == 45)
+    browser.find("#sought").send_keys(words)
+    says = f"{expected} events" if expected else "Nothing in this range holds that text"
+    browser.until(lambda: says in browser.text(".listed .rows"), says)
+    assert len(browser.all(".listed tbody tr")) == expected
+
+
+def test_the_range_is_saved_as_a_file(browser: Browser, server: Server) -> None:
+    """What is in it, and nothing else."""
+    browser.open("timeline?" + urlencode({"bucket": WINDOW, **DAY}))
+    browser.find(".listed tbody tr")
+    for form in ("CSV", "JSON"):
+        browser.button(form).click()
+        saved = browser.downloads / f"aw-watcher-window_desk.{form.lower()}"
+        browser.until(saved.exists, saved.name)
+    events = send(server, "GET", f"buckets/{WINDOW}/events?{urlencode(DAY)}")
+    assert json.loads((browser.downloads / "aw-watcher-window_desk.json").read_text("utf-8")) == events
+    assert len((browser.downloads / "aw-watcher-window_desk.csv").read_text("utf-8").splitlines()) == 1 + len(events)
+
+
+def test_what_comes_joins_the_list(browser: Browser, server: Server) -> None:
+    """A heartbeat of now, in a page that shows the present; so does a bucket that is made meanwhile."""
+    bucket = make_bucket(server, "tailed", "currentwindow")
+    beat(server, bucket, {"app": "First"})
+    browser.open("timeline?" + urlencode({"bucket": bucket}))
+    browser.until(lambda: "First" in browser.text(".listed td.data"))
+    beat(server, bucket, {"app": "Second"})
+    browser.until(lambda: "Second" in browser.text(".listed td.data"))
+    beat(server, make_bucket(server, "made-meanwhile", "currentwindow"), {"app": "Third"})
+    browser.until(lambda: browser.all("li[data-bucket='made-meanwhile']"))
+    for made in (bucket, "made-meanwhile"):
+        send(server, "DELETE", f"buckets/{made}?force=1")
 
 
 def test_what_is_stored_is_text_here_too(browser: Browser) -> None:

@@ -1,6 +1,6 @@
 // Now: is it recording? Stopped watchers first, each bucket with what it holds at this moment.
 
-import { get, withQuery } from "../api.js";
+import { get, hasToken, withQuery } from "../api.js";
 import { h, replace, setText, stored, svg } from "../dom.js";
 import { bytes, count, DAY_S, hours, moment, plural, rate, span } from "../format.js";
 import { follow, live, serverNow } from "../live.js";
@@ -45,7 +45,8 @@ export function open(place) {
   function show() {
     if (live.status === null) {
       if (live.lostAt === null) return; // the first answer is on its way, or waits for a token
-      setText(headline, live.refusal === null ? "Not reachable" : "Not for this token");
+      tiles.node.forEach((node) => (node.hidden = true));
+      setText(headline, live.refusal === null ? "Not reachable" : hasToken() ? "Not for this token" : "A token is needed");
       setText(sentence, live.refusal ?? "The server does not answer. This page tries again by itself.");
       return;
     }
@@ -91,7 +92,7 @@ function told(judged) {
   const recording = of("recording");
   const late = of("late");
   const halted = of("stopped");
-  if (judged.length === 0) return ["Nothing yet", "There is no bucket. Start a watcher, or import an export on the page “Buckets”."];
+  if (judged.length === 0) return ["Nothing yet", "The server is ready and waits for its first event."];
   const newest = Math.min(...judged.filter((each) => each.sinceMs !== null).map((each) => each.ageS));
   const active = judged.length - of("past").length - of("empty").length;
   const latest = Number.isFinite(newest) ? ` The newest event ended ${span(newest)} ago.` : "";

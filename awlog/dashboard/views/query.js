@@ -12,6 +12,7 @@ const HISTORY = "awlog-queries";
 const HISTORY_MAX = 30;
 const ROWS_MAX = 200;
 const BARS_MAX = 40;
+const TEXT_SHOWN_MAX = 500;
 
 export function open(place, params) {
   const abort = new AbortController();
@@ -192,13 +193,15 @@ function showResult(place, value, tookS, explanation, text) {
 }
 
 const keysOf = (events) => [...new Set(events.slice(0, ROWS_MAX).flatMap((event) => Object.keys(event.data)))];
+/** What nobody reads to its end on a screen; CSV and JSON have all of it. */
+const clipped = (text) => (text.length > TEXT_SHOWN_MAX ? `${text.slice(0, TEXT_SHOWN_MAX)} …` : text);
 const shown = (value) => (value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value));
 
 function table(events) {
   const keys = keysOf(events);
   return h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Table" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Start"), h("th", { scope: "col", class: "number" }, "Hours"), keys.map((key) => h("th", { scope: "col" }, stored(key))))),
-    h("tbody", {}, events.slice(0, ROWS_MAX).map((event) => h("tr", {}, h("td", { class: "start" }, moment(new Date(event.timestamp))), h("td", { class: "number" }, hours(event.duration)), keys.map((key) => h("td", {}, stored(shown(event.data[key])))))))),
+    h("tbody", {}, events.slice(0, ROWS_MAX).map((event) => h("tr", {}, h("td", { class: "start" }, moment(new Date(event.timestamp))), h("td", { class: "number" }, hours(event.duration)), keys.map((key) => h("td", {}, stored(clipped(shown(event.data[key]))))))))),
   events.length > ROWS_MAX ? h("p", { class: "quiet" }, `The first ${ROWS_MAX} of ${count(events.length)}; CSV and JSON have all of them.`) : null);
 }
 
@@ -212,7 +215,7 @@ function chart(events) {
     const bar = h("span", { class: "bar" });
     bar.style.width = `${Math.max(0.4, (seconds / longest) * 100)}%`;
     bar.style.background = colour(name);
-    return h("li", {}, stored(name || "(without)", { class: "bar-name" }), h("span", { class: "bar-time" }, hours(seconds)), h("span", { class: "bar-ground", "aria-hidden": "true" }, bar));
+    return h("li", {}, stored(clipped(name) || "(without)", { class: "bar-name" }), h("span", { class: "bar-time" }, hours(seconds)), h("span", { class: "bar-ground", "aria-hidden": "true" }, bar));
   }));
 }
 

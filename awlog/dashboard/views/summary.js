@@ -11,6 +11,7 @@ import { asPeriod, beginning, cells, known, shifted } from "../ranges.js";
 
 const PERIODS = [["day", "Day"], ["week", "Week"], ["month", "Month"], ["year", "Year"]];
 const LIMIT = 25;
+const TEXT_MAX = 300;
 
 export function open(place, params) {
   const abort = new AbortController();
@@ -118,13 +119,13 @@ class Summary {
       const asked = { bucket: this.bucket.id, key: this.key, rules: this.rules, afkBucket: afk !== null && this.present.checked ? afk.id : null, limit: LIMIT };
       const parts = cells(this.start, this.period, this.startHour);
       const [[answer], sums] = await Promise.all([
-        post("query", { query: totals(asked), timeperiods: [asPeriod([this.start, this.end])] }, this.signal),
+        post(withQuery("query", { text_max: TEXT_MAX }), { query: totals(asked), timeperiods: [asPeriod([this.start, this.end])] }, this.signal),
         post("query", { query: sum(asked), timeperiods: parts.map(asPeriod) }, this.signal),
       ]);
       if (turn !== this.turn) return;
       history.replaceState(null, "", `#/summary?${new URLSearchParams({ bucket: this.bucket.id, period: this.period, date: this.start.toISOString() })}`);
       if (answer.total === 0 && answer.top.length === 0) replace(this.result, await this.nothing(asked));
-      else replace(this.result, this.total(answer, asked), this.bars(answer), this.map(parts, sums));
+      else replace(this.result, this.total(answer, asked), this.bars(answer, asked), this.map(parts, sums));
       this.place.dataset.settled = "yes";
     } catch (error) {
       if (error.name !== "AbortError" && turn === this.turn) replace(this.result, h("p", { class: "error", role: "alert" }, error.message));
@@ -142,18 +143,36 @@ class Summary {
     return h("p", { class: "total" }, h("strong", {}, hours(answer.total)), ` hours in `, stored(this.bucket.id), asked.afkBucket ? " while not away" : "");
   }
 
-  bars(answer) {
+  bars(answer, asked) {
     const longest = Math.max(...answer.top.map((event) => event.duration), 1);
-    const rows = answer.top.map((event) => {
+    const rows = answer.top.map((event, at) => {
       const value = event.data[this.key];
       const name = valueWords(value);
       const bar = h("span", { class: "bar" });
       bar.style.width = `${Math.max(0.4, (event.duration / longest) * 100)}%`;
       bar.style.background = colour(Array.isArray(value) ? value[0] : name);
-      return h("li", {}, stored(name, { class: "bar-name" }), h("span", { class: "bar-time" }, hours(event.duration)),
+      const isCut = [value].flat().some((each) => typeof each === "string" && each.length === TEXT_MAX && each.endsWith("…"));
+      const whole = isCut ? h("button", { type: "button", class: "plain link", "aria-label": "The whole text", onclick: () => this.showWhole(asked, at) }, "whole text") : null;
+      return h("li", {}, h("span", { class: "bar-name" }, stored(name), whole), h("span", { class: "bar-time" }, hours(event.duration)),
         h("span", { class: "bar-share quiet" }, `${Math.round((event.duration / Math.max(answer.total, 1e-9)) * 100)} %`), h("span", { class: "bar-ground", "aria-hidden": "true" }, bar));
     });
     return h("section", { class: "ranking" }, h("h2", {}, answer.top.length === LIMIT ? `The longest ${LIMIT}` : "All of it"), h("ol", {}, rows));
+  }
+
+  /** A name that was too long to be sent, in a window of its own. */
+  async showWhole(asked, at) {
+    const text = h("pre", { class: "json", tabIndex: 0 }, "Loading …");
+    const dialog = h("dialog", { "aria-labelledby": "whole-title" }, h("h2", { id: "whole-title" }, "The whole text"), text,
+      h("form", { method: "dialog", class: "actions" }, h("button", {}, "Close")));
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+    try {
+      const [{ top }] = await post("query", { query: totals({ ...asked, limit: at + 1 }), timeperiods: [asPeriod([this.start, this.end])] }, this.signal);
+      replace(text, stored(valueWords(top[at]?.data[asked.key])));
+    } catch (error) {
+      replace(text, error.message);
+    }
   }
 
   /** The period in cells: hours of a day, days of a week or month; a year by weekday and week. */
@@ -189,7 +208,7 @@ class Summary {
         h("p", { class: "actions" }, h("button", { type: "button", onclick: () => { this.present.checked = false; this.show(); } }, "Show them all the same")));
     }
     if (inRange > 0) return h("p", { class: "notice" }, `The bucket holds ${inRange} events in this range, and all of them are without length.`);
-    const before = await get(withQuery(events, { end: range.start, limit: 1 }), this.signal);
+    const before = await get(withQuery(events, { end: range.start, limit: 1, text_max: 1 }), this.signal);
     const first = this.bucket.start === null ? null : new Date(this.bucket.start);
     const nearest = before.length ? new Date(before[0].timestamp) : first;
     return h("div", { class: "notice" }, h("p", {}, "Nothing was recorded into ", stored(this.bucket.id), " in this range."),

@@ -4,8 +4,9 @@
 import { get, path, withQuery } from "../api.js";
 import { h, replace, setText, stored } from "../dom.js";
 import { count, dateAndTime, DAY_S, dayAndYear, hours, HOUR_S, MINUTE_S, moment, plural, span, time, timeWithSeconds } from "../format.js";
-import { live, serverNow } from "../live.js";
+import { follow, live, serverNow } from "../live.js";
 import { openEvent } from "../event-dialog.js";
+import { EventList } from "../event-list.js";
 import { colour, isDark, onScheme } from "../palette.js";
 import { drawAxis } from "../axis.js";
 import { sized } from "../canvas.js";
@@ -20,7 +21,8 @@ const ROWS_AT_ONCE = 12;
 const MARGIN = 0.5;
 const SETTLE_MS = 90;
 const RENEW_MS = 10_000;
-const LISTED_MAX = 50;
+const TAIL_MS = 2_000;
+const TIP_TEXT_MAX = 300;
 const SPANS = [["15 min", 15 * MINUTE_S], ["Hour", HOUR_S], ["Day", DAY_S], ["Week", 7 * DAY_S], ["Month", 30 * DAY_S], ["Year", 365 * DAY_S]];
 
 export function open(place, params) {
@@ -48,6 +50,7 @@ class Timeline {
       this.abort.abort();
       clearTimeout(this.settling);
       cancelAnimationFrame(this.drawing);
+      this.watching?.disconnect();
       for (const cleanup of this.cleanups) cleanup();
     };
   }
@@ -64,7 +67,7 @@ class Timeline {
       SPANS.map(([name, seconds]) => h("button", { type: "button", dataset: { seconds }, onclick: () => this.showSpan(seconds) }, name)),
       h("button", { type: "button", onclick: () => this.showAll() }, "All"));
     this.jump = h("input", { type: "datetime-local", id: "jump", onchange: () => this.jumpTo(this.jump.value) });
-    this.events = h("section", { class: "listed", "aria-label": "Events of the chosen bucket" });
+    this.events = new EventList({ openOne: (...which) => this.openOne(...which), jumpTo: (date) => this.jumpTo(date), signal: this.abort.signal });
     replace(this.place,
       h("div", { class: "view-head" }, h("h1", {}, "Timeline"), this.title),
       h("div", { class: "toolbar" }, this.spans,
@@ -75,10 +78,10 @@ class Timeline {
         h("div", { class: "segments", role: "group", "aria-label": "Zoom" },
           h("button", { type: "button", "aria-label": "Zoom out", onclick: () => this.zoom(2) }, "−"),
           h("button", { type: "button", "aria-label": "Zoom in", onclick: () => this.zoom(0.5) }, "+")),
-        h("label", { htmlFor: "jump", class: "away" }, "Go to"), this.jump),
+        h("div", { class: "field beside" }, h("label", { htmlFor: "jump" }, "Go to"), this.jump)),
       this.tracks, this.chosen,
       h("p", { class: "hint quiet" }, "Drag to move, pinch or Ctrl + wheel to zoom, click an event to open it."),
-      this.events);
+      this.events.node);
     this.listen();
   }
 
@@ -93,7 +96,7 @@ class Timeline {
     this.draw();
     this.settled();
     const renewing = setInterval(() => this.renew(), RENEW_MS);
-    this.cleanups.push(() => clearInterval(renewing));
+    this.cleanups.push(() => clearInterval(renewing), follow(() => this.tailed()));
   }
 
   /** While the present is on the screen, what comes in is drawn too. */
@@ -127,7 +130,8 @@ class Timeline {
       return { bucket, canvas, node, says, name, pictures: [], visible: at < ROWS_AT_ONCE };
     });
     replace(this.list, this.rows.map((row) => row.node));
-    const watching = new IntersectionObserver((entries) => {
+    this.watching?.disconnect();
+    const watching = (this.watching = new IntersectionObserver((entries) => {
       const appeared = [];
       for (const entry of entries) {
         const row = this.rows.find((each) => each.node === entry.target);
@@ -136,9 +140,8 @@ class Timeline {
         row.visible = entry.isIntersecting;
       }
       if (appeared.length) this.moved();
-    }, { rootMargin: "100px" });
+    }, { rootMargin: "100px" }));
     for (const row of this.rows) watching.observe(row.node);
-    this.cleanups.push(() => watching.disconnect());
     this.select(this.selected, false);
   }
 
@@ -168,7 +171,7 @@ class Timeline {
 
   showSpan(seconds) {
     const now = serverNow().getTime();
-    const sees = now >= this.begin && now <= this.end;
+    const sees = now >= this.begin && now <= this.end + 3 * RENEW_MS; // a page that was opened a moment ago shows the present still
     const end = sees ? now : (this.begin + this.end) / 2 + seconds * 500;
     this.setRange(end - seconds * 1000, end);
   }
@@ -370,7 +373,7 @@ class Timeline {
     await new Promise((resolve) => setTimeout(resolve, 90));
     if (asked !== this.asked || this.tip.hidden) return;
     try {
-      const event = await get(path("buckets", row.bucket.id, "events", id), this.abort.signal);
+      const event = await get(withQuery(path("buckets", row.bucket.id, "events", id), { text_max: TIP_TEXT_MAX }), this.abort.signal);
       if (asked === this.asked && !this.tip.hidden) replace(this.tip, lines, dataLines(event.data));
     } catch {
       // the tip has its name and time all the same
@@ -432,40 +435,24 @@ class Timeline {
     this.draw();
   }
 
-  /** The newest events of the chosen bucket in the range, as a table: for readers, for keyboards, and to find a title. */
-  async listEvents() {
-    const bucketId = this.selected;
-    if (bucketId === null || !this.rows.length) return;
-    const turn = (this.listing = Symbol(bucketId));
-    const range = { start: new Date(this.begin).toISOString(), end: new Date(this.end).toISOString() };
-    let events;
-    try {
-      events = await get(withQuery(path("buckets", bucketId, "events"), { ...range, limit: LISTED_MAX }), this.abort.signal);
-    } catch (error) {
-      if (error.name !== "AbortError" && turn === this.listing) replace(this.events, h("p", { class: "error" }, error.message));
-      return;
-    }
-    if (turn !== this.listing) return;
-    const heading = h("h2", {}, "Events of ", stored(bucketId), events.length === LISTED_MAX ? `, the newest ${LISTED_MAX} of this range` : "");
-    if (!events.length) {
-      replace(this.events, heading, await this.nothingHere(bucketId));
-      return;
-    }
-    replace(this.events, heading, h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Events" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Start"), h("th", { scope: "col", class: "number" }, "Lasts"), h("th", { scope: "col" }, "Data"))),
-      h("tbody", {}, events.map((event) => h("tr", {},
-        h("td", {}, h("button", { type: "button", class: "plain link", onclick: () => this.openOne(bucketId, event.id) }, moment(new Date(event.timestamp)))),
-        h("td", { class: "number" }, span(event.duration)),
-        h("td", { class: "data" }, stored(Object.entries(event.data).map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(" · ").slice(0, 400)))))))));
+  listEvents() {
+    const bucket = this.rows.find((row) => row.bucket.id === this.selected)?.bucket;
+    if (bucket !== undefined) this.events.show(bucket, this.begin, this.end);
   }
 
-  async nothingHere(bucketId) {
-    const bucket = this.buckets.find((each) => each.id === bucketId);
-    if (bucket === undefined || bucket.events === 0) return h("p", { class: "quiet" }, "The bucket is empty: nothing was ever recorded into it, or all was deleted.");
-    const earlier = await get(withQuery(path("buckets", bucketId, "events"), { end: new Date(this.begin).toISOString(), limit: 1 }), this.abort.signal).catch(() => []);
-    const nearest = earlier.length ? new Date(earlier[0].timestamp) : new Date(bucket.start);
-    return h("p", { class: "quiet" }, "Nothing was recorded in this range. ",
-      h("button", { type: "button", onclick: () => this.jumpTo(nearest) }, `Go to the nearest event: ${moment(nearest)}`));
+  /** What is recorded into the chosen bucket joins the list while the present is on the screen. */
+  tailed() {
+    const buckets = live.status?.buckets ?? this.buckets;
+    if (buckets.length !== this.buckets.length || buckets.some((each, at) => each.id !== this.buckets[at].id)) {
+      this.setBuckets(buckets);
+      this.moved();
+    }
+    const bucket = buckets.find((each) => each.id === this.selected);
+    const now = serverNow().getTime();
+    const tail = JSON.stringify(bucket?.tail ?? null);
+    if (tail === this.seenTail || document.hidden || now < this.begin || now > this.end + 3 * RENEW_MS || now < (this.tailedAt ?? 0) + TAIL_MS) return;
+    if (this.seenTail !== undefined && bucket !== undefined) this.events.renew(bucket, this.begin, Math.max(now, this.end));
+    [this.seenTail, this.tailedAt] = [tail, now];
   }
 
   // Pointer, wheel and keys

@@ -1,6 +1,6 @@
 // Today in one glance: how long anything was there, and the five values of each kind of bucket that were there longest.
 
-import { get, path, post } from "../api.js";
+import { get, path, post, withQuery } from "../api.js";
 import { h, replace, stored } from "../dom.js";
 import { hours, hoursAndMinutes, moment } from "../format.js";
 import { keysOf, presenceOf, valueWords } from "../grouping.js";
@@ -36,7 +36,7 @@ export function showToday(place, signal) {
       if (!keys.has(bucket.id)) keys.set(bucket.id, (await keysOf(bucket, [], signal))[0]);
       asked.push({ bucket: bucket.id, key: keys.get(bucket.id)[0], rules: [], afkBucket: presenceOf(bucket, buckets)?.id ?? null, limit: TOP });
     }
-    const [found] = await post("query", { query: glance(asked), timeperiods: [asPeriod(period)] }, signal);
+    const [found] = await post(withQuery("query", { text_max: 200 }), { query: glance(asked), timeperiods: [asPeriod(period)] }, signal);
     const cards = chosen.map((bucket, at) => card(bucket, keys.get(bucket.id), asked[at], found[at])).filter(Boolean);
     replace(place, h("section", { class: "today", "aria-label": "Today" }, h("h2", {}, "Today", active(chosen, found)), h("div", { class: "cards" }, cards)));
   }
@@ -70,7 +70,7 @@ function card(bucket, [, words], asked, { total, top }) {
       const bar = h("span", { class: "bar" });
       bar.style.width = `${Math.max(0.8, (event.duration / longest) * 100)}%`;
       bar.style.background = colour(value);
-      return h("li", {}, stored(value.slice(0, 200), { class: "bar-name" }), h("span", { class: "bar-time" }, hours(event.duration)), h("span", { class: "bar-ground", "aria-hidden": "true" }, bar));
+      return h("li", {}, stored(value, { class: "bar-name" }), h("span", { class: "bar-time" }, hours(event.duration)), h("span", { class: "bar-ground", "aria-hidden": "true" }, bar));
     })));
 }
 
