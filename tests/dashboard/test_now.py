@@ -119,7 +119,7 @@ def test_today_is_summed_up_for_each_kind_of_bucket(browser: Browser, server: Se
         browser.open("now")
         card = ".today .card"
         found = browser.until(lambda: [each for each in browser.texts(card) if "of-today" in each], "the card")
-        assert found[0].startswith("room0:00:28of-today"), "its key and the sum"
+        assert found[0].startswith("room in of-today0:00:28of-today"), "its key and the sum"
         assert "".join(f"room {at}0:00:0{at + 1}" for at in range(6, 1, -1)) in found[0], "the five that are longest"
         assert "room 1" not in found[0]
     finally:
