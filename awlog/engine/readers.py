@@ -129,8 +129,8 @@ class Readers:
         prefixes: tuple[str, ...] = ("",),
         text_chars_max: int | None = None,
     ) -> QueryAnswer:
-        """Runs a program once for each period, all on one snapshot; it sees the buckets whose ids begin so. Texts in its answer
-        that are longer than `text_chars_max` are cut.
+        """Runs a program once for each period, all on one snapshot; it sees the buckets whose ids begin so. Texts in
+        its answer that are longer than `text_chars_max` are cut.
 
         Raises QueryError, BadRequest, DataDamaged, and Overloaded if too many queries wait. Cancel it to end it.
 
