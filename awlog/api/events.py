@@ -104,7 +104,7 @@ async def _read_page(call: Call) -> web.StreamResponse:
     bucket_id, query = call.params["bucket_id"], call.query
     if "text_max" in query:
         raise BadRequest("`text_max` has no meaning for pages: leave it out")
-    number = call.engine.bucket(bucket_id).meta.number
+    number = call.engine.reads.bucket(bucket_id).meta.number
     page_size = _limit(query.get("page_size", str(_PAGE_EVENTS)))
     if page_size is None or not 1 <= page_size <= PAGE_EVENTS_MAX:
         raise BadRequest(f"`page_size` must be an integer from 1 to {PAGE_EVENTS_MAX}")
