@@ -15,42 +15,26 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
 import structlog
-from aiohttp import web
 from msgspec.structs import replace
 
 from awlog import __version__, telemetry
-from awlog.api.app import App
-from awlog.api.configuration import ApiSettings, EdgeLimits
-from awlog.api.counts import EdgeCounts
-from awlog.api.fast_lane import FastLane
 from awlog.api.guard import is_loopback
-from awlog.api.http_server import HttpServer
-from awlog.api.in_progress import InProgress
-from awlog.api.proxies import Proxies
-from awlog.api.recognise import HeaderBlocks
-from awlog.cli.exposure import check_exposure, is_exposed, reached_at
-from awlog.cli.listeners import Listeners
-from awlog.cli.listening import BACKLOG, listen, listen_unix
+from awlog.cli.edge import Edge, Places
+from awlog.cli.exposure import check_exposure, reached_at
+from awlog.cli.listening import listen, listen_unix
 from awlog.cli.local_socket import listen_locally, stop_listening_locally
 from awlog.cli.options import server_config, server_options
+from awlog.cli.plans import access_rules_of, api_settings_of, engine_of
 from awlog.cli.server_config import ServerConfig
 from awlog.cli.service_manager import ServiceManager, handed_over_sockets
-from awlog.cli.tls import Encryption, encryption_of
+from awlog.cli.tls import encryption_of
 from awlog.cli.upgrading import upgrade
 from awlog.engine.access import AccessRules
-from awlog.engine.backups import BackupPlan
-from awlog.engine.engine import Engine
-from awlog.engine.forwarder import ForwardPlan
-from awlog.engine.push import Hub
-from awlog.engine.readers import QueryLimits
-from awlog.engine.webhook import Webhook, check_url
-from awlog.engine.webhooks import WebhookPlan
-from awlog.model.errors import BadRequest, CannotStart, DataDamaged, OtherFormat
+from awlog.model.errors import CannotStart, DataDamaged, OtherFormat
 from awlog.model.payload import limit_nesting
 from awlog.storage.check import check
 from awlog.storage.copying import remove_abandoned
@@ -64,14 +48,8 @@ from awlog.storage.salvage import require_readable_segments
 
 _log: Final = structlog.get_logger(part="serve")
 
-# A stop takes ten seconds at most. Of them it gives this to requests in progress, and then twice this, because aiohttp does
-# it twice, to connections that do not close.
-_FINISH_S: Final = 8.0
-_CLOSE_S: Final = 0.5
 # When the server has answered those that waited for it, it gets ready for queries.
 _READER_AFTER_S: Final = 0.5
-# After a refused body: how long its rest is read and thrown away, so that the client sees the answer.
-_LINGER_S: Final = 2.0
 
 
 @click.command()
@@ -94,7 +72,7 @@ def serve(**values: Any) -> None:
     # Whether there are tokens is known later; what is missing in any case is said at once.
     check_exposure(config, needs_tokens=True)
     tls = encryption_of(config)
-    rules = AccessRules(_api_key(config), config.require_tokens, is_exposed(config))
+    rules = access_rules_of(config)
     with DirectoryLock(config.data_dir) as lock:
         sockets = sockets or listen(config)
         local = listen_locally(config.data_dir)
@@ -111,8 +89,8 @@ def serve(**values: Any) -> None:
         environment = _open(config, let_go=let_go)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                at = _Places(sockets if unix is None else [*sockets, unix], tls, local)
-                runner.run(_serve(config, rules, identity, environment, at, began_s))
+                places = Places(sockets if unix is None else [*sockets, unix], tls, local)
+                runner.run(_serve(config, rules, identity, environment, places, began_s))
         except DataDamaged as damage:
             raise CannotStart(str(damage)) from damage
         finally:
@@ -142,38 +120,6 @@ def _open(config: ServerConfig, *, let_go: Callable[[], object]) -> Environment:
     return Environment(config.data_dir, reserve_bytes=config.reserve_bytes)
 
 
-def _webhook_plan(config: ServerConfig) -> WebhookPlan | None:
-    if not config.webhook_urls:
-        return None
-    secret = _secret(config.webhook_secret_file, "webhook_secret_file")
-    if not secret:
-        raise CannotStart("A webhook needs a secret to sign with: name a file that holds one by `webhook_secret_file`")
-    prefixes = config.webhook_prefixes or ("",)
-    try:
-        for url in config.webhook_urls:
-            check_url(url)
-    except BadRequest as error:
-        raise CannotStart(str(error)) from None
-    hooks = [Webhook(url, secret, prefixes, config.webhook_allow_private) for url in config.webhook_urls]
-    return WebhookPlan(hooks, config.webhook_interval_s)
-
-
-def _secret(path: Path | None, setting: str) -> str | None:
-    """What a file holds, None without a file. Raises CannotStart."""
-    try:
-        return None if path is None else path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CannotStart(f"The file that `{setting}` names cannot be read: {error}") from None
-
-
-def _forward_plan(config: ServerConfig) -> ForwardPlan | None:
-    if config.forward_url is None:
-        return None
-    token = _secret(config.forward_token_file, "forward_token_file") or config.forward_token
-    hub = Hub(config.forward_url, token, config.forward_prefixes or ("",))
-    return ForwardPlan(hub, config.forward_interval_s, config.forward_warn_s)
-
-
 def _rehearsal(config: ServerConfig) -> None:
     environment = Environment(config.data_dir)
     if environment.is_cut_short():
@@ -185,116 +131,26 @@ def _rehearsal(config: ServerConfig) -> None:
     require_readable_segments(config.data_dir)
 
 
-def _api_key(config: ServerConfig) -> str | None:
-    """Raises CannotStart for a file without one: it was meant to protect something."""
-    if config.api_key_file is None:
-        return config.api_key or None
-    if config.api_key:
-        raise CannotStart("There is an API key in `api_key` and one in `api_key_file`: set one of the two")
-    try:
-        key = config.api_key_file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        key = ""
-    if not key:
-        raise CannotStart(f"There is no API key in {config.api_key_file}, which the setting `api_key_file` names")
-    return key
-
-
-class _Places(NamedTuple):
-    """Where the server listens: by TCP, encrypted if there is `tls`, Unix sockets, and that of the data directory."""
-
-    sockets: list[socket.socket]
-    tls: Encryption | None
-    local: socket.socket | None
-
-
 async def _serve(
     config: ServerConfig,
     rules: AccessRules,
     identity: Identity,
     environment: Environment,
-    at: _Places,
+    places: Places,
     began_s: float,
 ) -> None:
-    query_limits = QueryLimits(
-        run_s_max=config.max_query_s,
-        memory_bytes_max=config.max_query_memory_bytes,
-        cache_bytes=config.cache_bytes,
-        text_bytes_max=config.max_query_bytes,
-        nesting_max=config.max_query_nesting,
-        periods_max=config.max_query_periods,
-        running_max=config.max_queries,
-        waiting_max=config.max_queries_waiting,
-    )
-    engine = Engine(
-        environment,
-        cache_bytes=config.cache_bytes,
-        query_limits=query_limits,
-        access_rules=rules,
-        backup_plan=BackupPlan(config.backup_dir, config.backup_interval_s, config.backup_keep),
-        forward_plan=_forward_plan(config),
-        jobs_waiting_max=config.max_jobs_waiting,
-        webhook_plan=_webhook_plan(config),
-    )
+    """Until a signal comes; ends the process."""
+    engine = engine_of(config, rules, environment)
     check_exposure(config, needs_tokens=engine.tokens.are_set_up)
     if config.retention_interval_s:
         engine.retention.every(config.retention_interval_s)
     # What was loaded stays for ever: the collector need not walk over it again and again.
     gc.collect()
     gc.freeze()
-    in_progress = InProgress()
-    settings = _api_settings(config, identity)
-    counts = EdgeCounts()
-    app = App(engine, settings, in_progress, counts=counts)
-    server = _http_server(app, settings.limits)
-    local_server = _http_server(App(engine, settings, in_progress, counts=counts, is_local=True), settings.limits)
-    loop = asyncio.get_running_loop()
-    blocks = None
-    if config.fast_lane and not config.access_log:
-        blocks = HeaderBlocks(
-            app.guard,
-            engine.tokens,
-            body_bytes_max=config.max_body_bytes,
-            now_s=loop.time,
-            heeds_proxies=bool(config.trusted_proxies),
-        )
-        engine.tokens.on_changed(blocks.forget_all)
-    lane = FastLane(
-        engine,
-        blocks,
-        in_progress,
-        server,
-        settings.limits,
-        base_path=config.base_path,
-        proxies=settings.proxies,
-    )
-    counts.lane = lane
-    app.on_begun, app.on_ended, app.on_answered = (
-        lane.begun_by_aiohttp,
-        lane.ended_by_aiohttp,
-        lane.answered_by_aiohttp,
-    )
+    fast_lane = config.fast_lane and not config.access_log
+    edge = Edge(engine, api_settings_of(config, identity), places, fast_lane=fast_lane)
     stopping = _stop_on_signals()
-
-    async def accept(listening: socket.socket) -> asyncio.Server:
-        if listening.family == socket.AF_UNIX:
-            return await loop.create_unix_server(lane, sock=listening, backlog=BACKLOG)
-        if at.tls is None:
-            return await loop.create_server(lane, sock=listening, backlog=BACKLOG)
-        return await loop.create_server(
-            lane.behind_handshake,
-            sock=listening,
-            backlog=BACKLOG,
-            ssl=at.tls.context,
-            ssl_handshake_timeout=config.max_header_s,
-        )
-
-    listeners = Listeners(at.sockets, accept)
-    lane.on_full, lane.on_room = listeners.pause, listeners.resume
-    await listeners.open()
-    if at.tls is not None:
-        at.tls.obey_hangups(listeners.reopen)
-    local_listener = None if at.local is None else await loop.create_unix_server(local_server, sock=at.local)
+    await edge.open()
     if config.insecure and not (is_loopback(config.host) and not config.trusted_proxies):
         _log.warning("other machines reach this server, and the setting `insecure` says that nothing has to protect it")
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
@@ -309,16 +165,7 @@ async def _serve(
         await stopping.wait()
     manager.stopping()
     _log.info("stopping", untold=telemetry.untold_count())
-    lane.on_room = lambda: None
-    listeners.close()
-    if local_listener is not None:
-        local_listener.close()
-    # First what has begun, then aiohttp's own shutdown: that throws away the rest of a body that is still coming.
-    await in_progress.finish(_FINISH_S)
-    lane.close()
-    for each in (server, local_server):
-        each.pre_shutdown()
-    await asyncio.gather(server.shutdown(_CLOSE_S), local_server.shutdown(_CLOSE_S))
+    await edge.close()
     await engine.close()
     environment.close()
     stop_listening_locally(config.data_dir)
@@ -329,51 +176,6 @@ async def _serve(
     with suppress(OSError):
         sys.stdout.flush()
     os._exit(0)
-
-
-def _http_server(app: App, limits: EdgeLimits) -> web.Server:
-    """Its own limits of line and headers are met on connections that the lane has given away, by a second request."""
-    return HttpServer(
-        app,
-        access_log=None,
-        auto_decompress=False,
-        lingering_time=_LINGER_S,
-        max_line_size=limits.request_line_bytes,
-        max_field_size=limits.header_bytes,
-    )
-
-
-def _api_settings(config: ServerConfig, identity: Identity) -> ApiSettings:
-    return ApiSettings(
-        host=config.host,
-        port=config.port,
-        testing=config.testing,
-        hostname=socket.gethostname(),
-        device_id=identity.device_id,
-        version=__version__,
-        webui_dir=config.webui,
-        custom_pages=config.custom_static,
-        cors_origins=config.cors_origins,
-        allowed_hosts=config.allow_hosts,
-        proxies=Proxies(config.trusted_proxies),
-        base_path=config.base_path,
-        is_encrypted=config.tls_cert is not None,
-        body_bytes_max=config.max_body_bytes,
-        import_bytes_max=config.max_import_bytes,
-        access_log=config.access_log,
-        limits=EdgeLimits(
-            bodies_bytes=config.max_bodies_bytes,
-            request_line_bytes=config.max_request_line_bytes,
-            header_bytes=config.max_header_bytes,
-            header_s=config.max_header_s,
-            silence_s=config.max_silence_s,
-            unread_s=config.max_unread_s,
-            connections=config.max_connections,
-            connections_per_address=config.max_connections_per_address,
-            form_parts=config.max_form_parts,
-            form_header_bytes=config.max_form_header_bytes,
-        ),
-    )
 
 
 def _port_of(sockets: list[socket.socket]) -> int | None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from awlog.engine.backup_process import ANSWER, Made
 from awlog.engine.clock import Clock
 from awlog.model.errors import AwlogError, BadRequest, DataDamaged, InsufficientStorage, Unavailable
-from awlog.model.times import Micros, format_timestamp
+from awlog.model.times import format_timestamp
 
 _log: Final = structlog.get_logger(part="backups")
 
@@ -58,8 +58,6 @@ class Backups:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
-        self.last_made_us: Micros | None = None
-        self.last_error: str | None = None
         self._task: asyncio.Task[None] | None = None
         if plan.folder is not None and plan.interval_s > 0:
             self._task = asyncio.get_running_loop().create_task(self._run(plan.folder))
@@ -123,7 +121,6 @@ class Backups:
                 raise DataDamaged(answer.message.partition(" does not match")[0])
             raise kind(answer.message)
         backup = answer.backup
-        self.last_made_us, self.last_error = made_us, None
         _log.info("backed up", file=path.name, bytes=backup.size_bytes, events=backup.events)
         made = format_timestamp(made_us)
         return BackupDone(path.name, backup.size_bytes, backup.buckets, backup.events, backup.digest, made)
@@ -137,7 +134,6 @@ class Backups:
                         await self._make(folder, None)
                     await asyncio.to_thread(self._remove_old, folder)
                 except (AwlogError, OSError) as error:
-                    self.last_error = str(error)
                     _log.error("the backup failed; it is tried again", error=str(error), retry_s=_TRY_AGAIN_S)
                     wait_s = _TRY_AGAIN_S
             await asyncio.sleep(min(wait_s, self._plan.interval_s))

@@ -7,7 +7,7 @@ and known by its keys and checksums. Nothing here writes, and no damage ends the
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -282,9 +282,3 @@ def _table_of(key: bytes, value: bytes) -> bytes | None:
             continue
         return name
     return None
-
-
-def in_order(rows: dict[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Rows in the order of their keys."""
-    for key in sorted(rows):
-        yield key, rows[key]
