@@ -13,7 +13,7 @@ from awlog.api.call import Call
 from awlog.api.describe import Operation, Parameter, described
 from awlog.api.events import INTEGER, range_end
 from awlog.api.refusals import RefusalBody
-from awlog.engine.reader_process import TimelineRequest
+from awlog.engine.reader_messages import TimelineRequest
 from awlog.engine.status import RECENT_US, BucketStatus
 from awlog.model.access import Scope
 from awlog.model.errors import BadRequest

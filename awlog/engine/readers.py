@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.feed_page import PageEnd
 from awlog.engine.looking import FoundPart, Looked, LookRequest
-from awlog.engine.reader_process import (
+from awlog.engine.reader_messages import (
     ENCODER,
     FRAMES,
     LENGTH_BYTES,

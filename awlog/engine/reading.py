@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from awlog.engine.reader_process import DocumentRequest, Opened, Part, ReadRequest
+from awlog.engine.reader_messages import DocumentRequest, Opened, Part, ReadRequest
 from awlog.engine.readers import Readers
 from awlog.engine.store import Store
 from awlog.formats.encoders import Wanted, check_installed

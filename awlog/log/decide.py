@@ -10,7 +10,6 @@ from typing import Final, assert_never
 
 import msgspec
 
-from awlog.log.apply import youngest_but_the_tail
 from awlog.log.decision import Appended, Decision, Stored, given
 from awlog.log.editing import decide_edits
 from awlog.log.filtering import decide_filtered_heartbeat, filtered_import, filtered_insert
@@ -18,6 +17,7 @@ from awlog.log.filters import SETTING as FILTERS_SETTING
 from awlog.log.filters import filters_of
 from awlog.log.heartbeats import decide_heartbeat, decide_heartbeats
 from awlog.log.mirror import decide_push, require_own
+from awlog.log.placement import youngest_but_the_tail
 from awlog.log.retention import SETTING as RETENTION_SETTING
 from awlog.log.retention import retention_rules
 from awlog.log.sealing import moved, seal_new
