@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         absent = sorted(program for program in programs if not _is_there(program))
         (left_out if absent else kept).append(item)
         missing.update(absent)
-    to_install = sorted(missing.keys() - {_MOUNTING, _LOOP_DEVICES})
+    to_install = sorted(missing.keys() - _LEAVES)
     if to_install and os.environ.get("CI"):
         raise pytest.UsageError(f"the tests need {', '.join(to_install)}: install them (apt-get install ...)")
     if left_out:
@@ -48,12 +48,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 # What a machine may not allow, also in CI, whoever installs what: told apart from programs, and never an error.
 _MOUNTING = "leave to mount a tmpfs"
 _LOOP_DEVICES = "leave to mount a file"
+_BREAKING = "leave to break a file system"
+_LEAVES = frozenset({_MOUNTING, _LOOP_DEVICES, _BREAKING})
 
 
 @cache
 def _is_there(need: str) -> bool:
-    if need not in (_MOUNTING, _LOOP_DEVICES):
+    if need not in _LEAVES:
         return shutil.which(need) is not None
+    if need == _BREAKING:
+        return _is_there(_LOOP_DEVICES) and os.access("/sys/fs/ext4", os.W_OK)
     if os.name != "posix" or os.geteuid() != 0:
         return False
     with tempfile.TemporaryDirectory() as folder:
@@ -90,5 +94,5 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for program, count in sorted(config.stash.get(_not_run, Counter()).items()):
-        how = "" if program in (_MOUNTING, _LOOP_DEVICES) else f"; `apt-get install {program}` or the like"
+        how = "" if program in _LEAVES else f"; `apt-get install {program}` or the like"
         terminalreporter.write_line(f"NOT RUN: {count} tests need {program}{how}")

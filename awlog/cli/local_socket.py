@@ -6,6 +6,7 @@ token for it.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import socket
@@ -29,7 +30,7 @@ class ServerRefused(Refused):
 def listen_locally(data_dir: Path) -> socket.socket | None:
     """A listening socket in a data directory that this process has locked; one that a crash left is replaced.
 
-    None where the system has no such sockets. Raises CannotStart.
+    None where the system has no such sockets, and on a read-only file system. Raises CannotStart.
     """
     if os.name != "posix":
         return None
@@ -42,6 +43,8 @@ def listen_locally(data_dir: Path) -> socket.socket | None:
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
+        if error.errno == errno.EROFS:
+            return None
         raise CannotStart(f"Cannot listen on {data_dir / SOCKET_FILE}: {error.strerror or error}") from None
     listening.setblocking(False)
     return listening

@@ -44,6 +44,7 @@ from awlog.storage.identity import Identity
 from awlog.storage.lock import DirectoryLock
 from awlog.storage.recovery import recover
 from awlog.storage.rehearsal import rehearse
+from awlog.storage.room import is_read_only, read_only
 from awlog.storage.salvage import require_readable_segments
 
 _log: Final = structlog.get_logger(part="serve")
@@ -117,11 +118,19 @@ def _open(config: ServerConfig, *, let_go: Callable[[], object]) -> Environment:
             stop_the_server_and_run=f"awlog repair --data-dir {config.data_dir}",
         )
         return damaged
-    return Environment(config.data_dir, reserve_bytes=config.reserve_bytes)
+    if not is_read_only(config.data_dir / DATA_FILE):
+        return Environment(config.data_dir, reserve_bytes=config.reserve_bytes)
+    environment = Environment(config.data_dir, read_only=True, reserve_bytes=config.reserve_bytes)
+    environment.why_read_only = read_only()
+    _log.error(
+        "THE FILE SYSTEM IS READ-ONLY. The store is served, and nothing is recorded until it is writable",
+        data_dir=str(config.data_dir),
+    )
+    return environment
 
 
 def _rehearsal(config: ServerConfig) -> None:
-    environment = Environment(config.data_dir)
+    environment = Environment(config.data_dir, read_only=True)
     if environment.is_cut_short():
         problems = check(environment).problems  # touches every page that is in use
         if problems:
@@ -154,7 +163,7 @@ async def _serve(
     if config.insecure and not (is_loopback(config.host) and not config.trusted_proxies):
         _log.warning("other machines reach this server, and the setting `insecure` says that nothing has to protect it")
     _log.info("serving", port=config.port, start_ms=round((time.monotonic() - began_s) * 1000))
-    does = "recording" if engine.read_only is None else "serving, read-only, what is whole"
+    does = "recording" if engine.read_only is None else "serving, read-only"
     _say_where(config, does)
     manager = ServiceManager()
     manager.ready(f"{does} on port {config.port}")

@@ -70,11 +70,12 @@ from awlog.model.commands import (
     Taken,
 )
 from awlog.model.edits import Edited
-from awlog.model.errors import AwlogError, Unavailable
+from awlog.model.errors import AwlogError, Busy, Unavailable
 from awlog.model.event import BucketNumber
 from awlog.model.facts import Fact
 from awlog.query.render import AnswerStarts, render_events
 from awlog.storage.compaction import Compacted
+from awlog.storage.damaged import DamagedEnvironment
 from awlog.storage.environment import Environment
 from awlog.storage.writer import Writer
 
@@ -121,9 +122,10 @@ class Engine:
             settled=lambda: self._committer.settled(),
             on_started_over=self._start_from_durable,
         )
-        self.read_only = store.read_only
-        """Why nothing is written; None in a store that is whole."""
-        self.readers = Readers(data_dir, query_limits, environment.reap_readers, damaged=store.read_only is not None)
+        self.readers = Readers(
+            data_dir, query_limits, environment.reap_readers, damaged=isinstance(environment, DamagedEnvironment)
+        )
+        store.on_writable = lambda: self.readers.renew(at_once=True)
         self.feed = Feed(self.readers.feed_page)
         self.tokens = Tokens(access_rules, clock, self.send)
         self._start_from_durable()
@@ -197,6 +199,11 @@ class Engine:
         # Now that all is durable.
         await asyncio.gather(*(each.close() for each in (self.forwarder, self.webhooks) if each is not None))
         self._store.mark_clean()
+
+    @property
+    def read_only(self) -> Busy | None:
+        """Why nothing is written; None in a store that is whole, on a file system that is writable."""
+        return self._store.read_only
 
     # Commands
 
@@ -318,8 +325,9 @@ class Engine:
 
         Raises DataDamaged, InsufficientStorage, Unavailable; then everything is as it was.
         """
-        if self.read_only is not None:
-            raise self.read_only
+        refusal = self._store.refusal()
+        if refusal is not None:
+            raise refusal
         return await self._compaction.run()
 
     # What writers are answered

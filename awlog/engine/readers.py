@@ -183,12 +183,12 @@ class Readers:
         for reader in list(self._all):
             await self._end(reader)
 
-    def renew(self) -> None:
+    def renew(self, *, at_once: bool = False) -> None:
         """From now on only readers that are started after this: those there are have another file open, or
-        remember what was erased.
+        remember what was erased. `at_once`: what is being read is broken off.
         """
         self._outdated = set(self._all)
-        for reader in self._idle:
+        for reader in self._all if at_once else self._idle:
             if reader.returncode is None:
                 reader.kill()
 

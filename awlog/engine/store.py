@@ -65,8 +65,6 @@ class Store:
         self.environment = environment
         self.durable = State()
         """What is on the disk. Another object after a failed commit: ask for it each time, and change nothing in it."""
-        self.read_only = _read_only(environment)
-        """Why nothing is written; None in a store that is whole."""
         self.full_disk = FullDisk(environment.reserve)
         self.cache = SegmentCache(cache_bytes)
         self._open_writer = open_writer
@@ -76,6 +74,8 @@ class Store:
         self._txn_id = 0
         self._broken: Busy | None = None
         self._tried_at_s = 0.0
+        self.on_writable: Callable[[], None] = lambda: None
+        """Called when a file system that was read-only is so no more: processes that read without a lock must end."""
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._turns_without_snapshots = 0
@@ -84,9 +84,28 @@ class Store:
 
     # May it be written, and read?
 
+    @property
+    def read_only(self) -> Busy | None:
+        """Why nothing is written; None in a store that is whole, on a file system that is writable."""
+        return self.environment.why_read_only
+
     def refusal(self) -> Busy | None:
         """Why nothing can be written now. O(1)."""
-        return self.unreadable() if self.read_only is None else self.read_only
+        if self.read_only is not None:
+            self._try_to_write()
+        return self.read_only or self.unreadable()
+
+    def _try_to_write(self) -> None:
+        """Is the file system writable now? It is asked at most once a second, and while nobody reads."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._tried_at_s < _RETRY_S or self.environment.reader_count:
+            return
+        self._tried_at_s = now_s
+        with suppress(Busy):
+            if self.environment.begin_writing():
+                self.on_writable()
+                self.start_over()
+                _log.info("the file system is writable again: recording")
 
     def unreadable(self) -> Busy | None:
         """Why nothing can be read since a failed write. Then it is tried again, at most once a second."""
@@ -209,14 +228,3 @@ class Store:
             self._turns_without_snapshots -= 1
             if not self._turns_without_snapshots:
                 self._may_read.set()
-
-
-def _read_only(environment: Environment) -> Unavailable | None:
-    if not isinstance(environment, DamagedEnvironment):
-        return None
-    # Heartbeats too, which stock clients do not send again: in a damaged file a write may land on what is still whole, and
-    # what was recorded is worth more than what is being recorded.
-    return Unavailable(
-        "The store is damaged and served read-only. Stop the server, run `awlog repair`, and start it on what that makes; "
-        "or restore a backup."
-    )

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from awlog.log.state import Damage
 from awlog.log.write_set import SegmentWrite, TailRow, WriteSet
+from awlog.model.errors import Unavailable
 from awlog.model.event import UNNUMBERED, BucketNumber, Seq
 from awlog.storage import layout
 from awlog.storage.environment import Environment
@@ -34,9 +35,18 @@ class DamagedEnvironment(Environment):
         self.page_bytes = _PAGE_BYTES
         self.databases: dict[bytes, Any] = {name: name for name in layout.SUB_DATABASES}
         self.reserve = Reserve(self, 0)
+        # Heartbeats too, which stock clients do not send again: in a damaged file a write may land on what is still whole,
+        # and what was recorded is worth more than what is being recorded.
+        self.why_read_only = Unavailable(
+            "The store is damaged and served read-only. Stop the server, run `awlog repair`, and start it on what that "
+            "makes; or restore a backup."
+        )
         self._salvage = Salvage(data_dir)
         self._txn = _SalvagedTransaction(self._salvage)
         self.recovered = self._recovered()
+
+    def begin_writing(self) -> bool:
+        return False
 
     def close(self) -> None:
         self._salvage.close()

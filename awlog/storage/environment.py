@@ -18,11 +18,11 @@ from typing import Final
 
 import lmdb
 
-from awlog.model.errors import CannotStart, FormatTooNew, InsufficientStorage, Unavailable
+from awlog.model.errors import Busy, CannotStart, FormatTooNew, InsufficientStorage, Unavailable
 from awlog.storage import layout
 from awlog.storage.identity import Identity, new_device_id, read_identity, sync_directory, write_identity
 from awlog.storage.pages import NO_PAGE, PageDamaged, PageFile
-from awlog.storage.room import Reserve
+from awlog.storage.room import Reserve, is_read_only
 
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
@@ -54,6 +54,8 @@ class Environment:
         self.reader_count = 0
         self._map_bytes = map_bytes
         self._read_only = read_only
+        self.why_read_only: Busy | None = None
+        """To a server: why it can write nothing."""
         self._open()
         self.reserve = Reserve(self, reserve_bytes)
 
@@ -106,6 +108,20 @@ class Environment:
             self._open()
         except (CannotStart, OSError) as error:
             raise Unavailable(f"The store cannot be opened again: {error}") from error
+
+    def begin_writing(self) -> bool:
+        """Opens anew, to write, what was opened read-only because its file system was. False if that still is.
+
+        No transaction may be open in this process, and none in others: without a lock file nobody knew of them. Raises
+        Unavailable.
+        """
+        assert self.reader_count == 0, "a snapshot would lose its pages"
+        if is_read_only(self.data_file):
+            return False
+        self._read_only = False
+        self._reopen()
+        self.why_read_only = None
+        return True
 
     def adopt(self, successor: Environment) -> None:
         """Goes on with the files of another environment, which have taken the place of these. Closes these.
@@ -173,7 +189,8 @@ def prepare_directory(data_dir: Path) -> None:
     try:
         made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        data_dir.chmod(0o700)
+        if data_dir.stat().st_mode & 0o777 != 0o700:  # on a read-only file system not even the same may be set
+            data_dir.chmod(0o700)
         for folder in made:
             sync_directory(folder.parent)  # a folder whose name is not durable takes the store with it
     except OSError as error:

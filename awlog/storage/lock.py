@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -23,7 +24,7 @@ class DirectoryLock:
         """Takes the lock. Raises CannotStart, which names the owner's pid, if another process holds it."""
         path = data_dir / LOCK_FILE
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = _opened(path)
         except OSError as error:
             raise CannotStart(f"{path} cannot be opened: {error.strerror}. Nothing was touched.") from error
         try:
@@ -49,6 +50,16 @@ class DirectoryLock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _opened(path: Path) -> int:
+    """Raises OSError, also if the file system is read-only and the file is not there."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # it can be locked all the same
 
 
 if sys.platform == "win32":

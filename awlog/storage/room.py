@@ -18,7 +18,7 @@ from awlog.model.errors import InsufficientStorage, Unavailable
 if TYPE_CHECKING:
     from awlog.storage.environment import Environment
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _FULL_TEXTS: Final = tuple(os.strerror(code) for code in _FULL)
 # On a full disk LMDB's commit fails as EIO as often as with ENOSPC; less free space than this is taken for the cause.
 _FULL_BELOW_BYTES: Final = 1 << 20
@@ -62,6 +62,21 @@ def no_room() -> InsufficientStorage:
     return InsufficientStorage(
         "There is no room on the disk: it is full, or a quota or the greatest length of a file is reached. Nothing of this "
         "write was kept; reads and deletions go on. Make room and retry."
+    )
+
+
+def is_read_only(file: Path) -> bool:
+    """Is the file system of this file read-only? 5 µs."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno == errno.EROFS
+    return False
+
+
+def read_only() -> InsufficientStorage:
+    return InsufficientStorage(
+        "The file system of the store is read-only: nothing is written, reads go on. Writes work again when it is writable."
     )
 
 
@@ -121,6 +136,8 @@ class Reserve:
 
     def is_there(self) -> bool:
         """Takes the room if there is some; might a small commit make the store larger then? Some 50 µs."""
+        if is_read_only(self._environment.data_file):
+            return False
         if not self.size_bytes:
             return True
         try:

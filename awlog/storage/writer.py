@@ -18,8 +18,8 @@ from awlog.log.write_set import SegmentWrite, Tombstone, WriteSet
 from awlog.model.errors import Busy, Unavailable
 from awlog.model.event import BucketNumber, Change, Event, Seq
 from awlog.storage import layout
-from awlog.storage.environment import Environment
-from awlog.storage.room import is_full, no_room
+from awlog.storage.environment import DATA_FILE, Environment
+from awlog.storage.room import is_full, is_read_only, no_room, read_only
 
 # Tombstones kept: some 40 MB. A follower that was away for more deletions than these begins with a snapshot.
 TOMBSTONES_MAX: Final = 1_000_000
@@ -78,6 +78,8 @@ class Writer:
 
 
 def _busy(error: lmdb.Error, data_dir: Path) -> Busy:
+    if is_read_only(data_dir / DATA_FILE):
+        return read_only()
     if is_full(error, data_dir):
         return no_room()
     return Unavailable("The disk refused this write: nothing of it was kept, reads go on. See the server's log; retry.")
