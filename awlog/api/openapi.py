@@ -149,7 +149,8 @@ def _operation(route: Route, endpoint: Endpoint, schema_of: _SchemaOf) -> dict[s
     }
     if endpoint.scope is not None:
         where = " in this bucket" if "bucket_id" in in_path else ""
-        made["description"] = f"{says}\n\nWhere tokens are in use it needs the scope `{endpoint.scope}`{where}."
+        other = "" if endpoint.other_scope is None else f" or `{endpoint.other_scope}`"
+        made["description"] = f"{says}\n\nWhere tokens are in use it needs the scope `{endpoint.scope}`{other}{where}."
         made["security"] = [{}, {"token": []}]
     if operation.bodies:
         content = {body.content_type: _media(body, schema_of) for body in operation.bodies}

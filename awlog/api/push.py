@@ -8,13 +8,14 @@ from typing import Annotated, Any, Final
 import msgspec
 from aiohttp import web
 from msgspec import Meta, Raw, Struct, field
+from msgspec.structs import replace
 
 from awlog.api import wire
 from awlog.api.call import LARGE_BODY_BYTES, Call
 from awlog.api.describe import Body, Operation, described
 from awlog.api.failures import body_of
 from awlog.engine.forward_process import ForwardStatus
-from awlog.model.access import Scope
+from awlog.model.access import Scope, check_device_id
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
 from awlog.model.commands import CreateBucket, PushChanges, PushedItem, ReleaseBucket
 from awlog.model.errors import BadRequest, PushConflict
@@ -22,7 +23,6 @@ from awlog.model.event import SEQ_MAX, Event, Seq
 from awlog.model.times import parse_timestamp
 
 ITEMS_MAX: Final = 5000
-_DEVICE_CHARS_MAX: Final = 64
 _CHANGE_MAX: Final = (1 << 63) - 1
 # Looked at in one turn of the loop, 1 µs each; others get theirs in between.
 _STEP_IDS: Final = 1000
@@ -144,7 +144,7 @@ async def push(call: Call) -> web.StreamResponse:
     call.access.require(Scope.WRITE, call.engine.reads.pushed_to(command.device_id, bucket_id))
     await call.engine.room()
     try:
-        await call.engine.submit(command)
+        await call.engine.submit(replace(command, token_id=call.access.token_id, now_us=call.engine.clock()))
     except PushConflict as conflict:
         told = msgspec.json.decode(body_of(conflict), type=dict[str, Any])
         return call.json(wire.encode({**told, "cursor": conflict.cursor}), 409)
@@ -167,10 +167,11 @@ async def release(call: Call) -> web.StreamResponse:
 
 
 def _check_device(call: Call, device_id: str) -> None:
-    if not 1 <= len(device_id) <= _DEVICE_CHARS_MAX or not device_id.isprintable():
-        raise BadRequest(f"`device` is a printable text of 1 to {_DEVICE_CHARS_MAX} characters")
+    """Raises BadRequest, and Forbidden with a token of another device."""
+    check_device_id(device_id)
     if device_id == call.settings.device_id:
         raise BadRequest("This server is that device: it is its own hub already")
+    call.engine.tokens.check_device(call.access, device_id)
 
 
 def _command(raw: bytes, bucket_id: str) -> PushChanges:

@@ -18,16 +18,18 @@ class Endpoint(NamedTuple):
     """A handler and the scope that it needs: in the bucket that the path names, else on the whole server.
 
     `scope` None: open to everybody. `by_bucket`: the handler looks at each bucket itself, with `call.access`; a grant that
-    is limited to some buckets is enough to come in.
+    is limited to some buckets is enough to come in. `other_scope`: one that is enough too; the handler looks at what is
+    done with it.
     """
 
     handler: Handler
     scope: Scope | None
     by_bucket: bool = False
+    other_scope: Scope | None = None
 
     def check(self, access: Access, bucket_id: str | None) -> None:
         """Raises Forbidden. The one place that decides what whoever was admitted may do."""
-        if self.scope is None:
+        if self.scope is None or (self.other_scope is not None and access.may_somewhere(self.other_scope)):
             return
         if self.by_bucket:
             access.require_somewhere(self.scope)

@@ -62,7 +62,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("0/refusals", {"GET": Endpoint(status.get_refusals, READ, by_bucket=True)}),
     Route("0/sizes", {"GET": Endpoint(status.get_sizes, READ, by_bucket=True)}),
     Route("0/heartbeats", {"POST": Endpoint(stream.post_heartbeats, APPEND, by_bucket=True)}),
-    Route("0/stream", {"GET": Endpoint(stream.stream, APPEND, by_bucket=True)}),
+    Route("0/stream", {"GET": Endpoint(stream.stream, APPEND, by_bucket=True, other_scope=READ)}),
     Route("0/changes", {"GET": Endpoint(feed.get_changes, READ, by_bucket=True)}),
     Route("0/webhooks/deliveries", {"GET": Endpoint(webhooks.list_deliveries, ADMIN)}),
     Route("1/push/hello", {"POST": Endpoint(push.hello, WRITE, by_bucket=True)}),

@@ -23,7 +23,7 @@ from awlog.api.intake import Intake, checked_producer, own_id
 from awlog.api.lines import BLOCK_BYTES, LineSplitter
 from awlog.engine.feed_lines import position_line
 from awlog.model.access import Scope
-from awlog.model.errors import AwlogError, BadRequest, Busy, Forbidden, RequestTimeout, UnsupportedMediaType
+from awlog.model.errors import AwlogError, BadRequest, Busy, RequestTimeout, UnsupportedMediaType
 from awlog.model.event import Change
 
 NDJSON_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/ndjson")
@@ -168,7 +168,8 @@ async def _write(call: Call, response: web.StreamResponse, lines: list[bytes]) -
 async def stream(call: Call) -> web.StreamResponse:
     """The same lines over a WebSocket (subprotocol `awlog.v1`): one or several a message, acknowledged when durable.
 
-    Or, after a first message `{"follow": {"since": 0, "bucket_prefix": ""}}`, what `/changes` tells, as it comes.
+    Or, after a first message `{"follow": {"since": 0, "bucket_prefix": ""}}`, what `/changes` tells, as it comes: for
+    that the scope `read` is enough, and nothing can be sent.
     """
     socket = web.WebSocketResponse(
         timeout=_CLOSE_S,
@@ -245,7 +246,7 @@ class _Conversation:
                 await self._emptied.wait()
 
     async def _take(self, receiving: asyncio.Task[WSCloseCode]) -> None:
-        """Takes in what is received, until nothing more comes. Raises BadRequest, Busy."""
+        """Takes in what is received, until nothing more comes. Raises BadRequest, Forbidden, Busy."""
         first = True
         while True:
             while not self._inbox:
@@ -259,6 +260,8 @@ class _Conversation:
                 following = asyncio.create_task(self._follow(wanted))
                 await _first_of(following, receiving)
                 return
+            if first:
+                self._call.access.require_somewhere(Scope.APPEND)
             if first and await self._greet(messages[0]):
                 del messages[0]
             first = False
@@ -270,8 +273,7 @@ class _Conversation:
     async def _follow(self, wanted: wire.FollowBody) -> None:
         """Tells the other end changes, until the feed ends. Raises BadRequest, Forbidden, ChangesGone."""
         call, feed = self._call, self._call.engine.feed
-        if not call.access.may_somewhere(Scope.READ):
-            raise Forbidden(f"This needs the scope `{Scope.READ}`")
+        call.access.require_somewhere(Scope.READ)
         since = feed.head if wanted.since is None else Change(wanted.since)
         with call.in_progress.telling(feed.close):
             async with aclosing(feed.follow(since, filter_of(call.access, wanted.bucket_prefix))) as following:

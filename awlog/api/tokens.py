@@ -30,7 +30,7 @@ async def create_token(call: Call) -> web.StreamResponse:
     body = wire.decode(wire.CREATE_TOKEN, await call.json_body())
     grants = [parse_grant(text) for text in body.scopes]
     expires_us = None if body.expires is None else parse_timestamp(body.expires)
-    secret, token = await call.engine.tokens.create(body.name, grants, expires_us)
+    secret, token = await call.engine.tokens.create(body.name, grants, expires_us, body.device)
     return call.json(wire.encode(wire.NewTokenBody(secret, wire.token_body(token))))
 
 

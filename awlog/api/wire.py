@@ -171,11 +171,14 @@ class DescribedImportBody(Struct):
 
 
 class CreateTokenBody(Struct):
-    """`scopes`: read, append, write or admin, each perhaps with a prefix of bucket ids, `append:my-bucket*`."""
+    """`scopes`: read, append, write or admin, each perhaps with a prefix of bucket ids, `append:my-bucket*`. `device`: the
+    id of the only device as which it pushes; by itself the one that it pushes as first.
+    """
 
     scopes: list[str]
     name: str = ""
     expires: str | None = None
+    device: str | None = None
 
 
 class RequiredBody(Struct):
@@ -506,6 +509,7 @@ class TokenBody(Struct):
     created: str
     expires: str | None
     last_used: str | None
+    device: str | None
 
 
 class TokensBody(Struct):
@@ -528,6 +532,7 @@ def token_body(token: Token) -> TokenBody:
         format_timestamp(token.created_us),
         None if token.expires_us is None else format_timestamp(token.expires_us),
         None if token.last_used_us is None else format_timestamp(token.last_used_us),
+        token.device_id,
     )
 
 

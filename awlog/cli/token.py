@@ -87,6 +87,11 @@ class _Expiry(click.ParamType):  # type: ignore[type-arg]  # generic for the che
     envvar="AWLOG_PORT",
     help="The port that aw-client talks to.  [default: 5600, testing 5666]",
 )
+@click.option(
+    "--device",
+    metavar="ID",
+    help="Of the only device as which it pushes to this hub.  [default: the one that it pushes as first]",
+)
 @_JSON
 def create(
     *,
@@ -98,6 +103,7 @@ def create(
     expires: datetime | None,
     for_aw_client: bool,
     port: int | None,
+    device: str | None,
     as_json: bool,
 ) -> None:
     """Make a token and print its secret, this once: only a hash of it is kept.
@@ -113,7 +119,8 @@ def create(
         client_file = AwClientFile(port or (TESTING_PORT if testing else PORT), testing=testing)
         name = name or "aw-client"
     tokens = _Tokens(data_dir or default_data_dir(testing=testing))
-    body = {"name": name, "scopes": list(scopes), "expires": None if expires is None else expires.isoformat()}
+    expires_at = None if expires is None else expires.isoformat()
+    body = {"name": name, "scopes": list(scopes), "expires": expires_at, "device": device}
     made = tokens.create(body)
     if client_file is not None:
         try:
@@ -142,10 +149,12 @@ def list_(*, testing: bool, config: Path, data_dir: Path | None, as_json: bool) 
     if as_json:
         click.echo(msgspec.json.encode(known))
         return
-    click.echo(f"{'id':14} {'name':20} {'scopes':32} {'expires':20} {'last used':20}")
+    click.echo(f"{'id':14} {'name':20} {'scopes':32} {'expires':20} {'last used':20} {'pushes as'}")
     for each in known["tokens"]:
         scopes, expires, used = " ".join(each["scopes"]), each["expires"] or "never", each["last_used"] or "never"
-        click.echo(f"{each['id']:14} {each['name']:20} {scopes:32} {expires[:19]:20} {used[:19]:20}")
+        click.echo(
+            f"{each['id']:14} {each['name']:20} {scopes:32} {expires[:19]:20} {used[:19]:20} {each['device'] or ''}".rstrip()
+        )
     click.echo("Requests need a token." if known["required"] else "Requests need no token.", err=True)
 
 
@@ -187,7 +196,7 @@ class _Tokens:
         async def by_engine(engine: Engine) -> Any:
             grants = [parse_grant(text) for text in body["scopes"]]
             expires_us = None if body["expires"] is None else parse_timestamp(body["expires"])
-            secret, made = await engine.tokens.create(body["name"], grants, expires_us)
+            secret, made = await engine.tokens.create(body["name"], grants, expires_us, body["device"])
             return msgspec.to_builtins(wire.NewTokenBody(secret, wire.token_body(made)))
 
         return self._ask(lambda server: server.ask("POST", "/api/0/tokens", body), by_engine, makes=True)

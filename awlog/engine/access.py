@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from awlog.model.access import FULL_ACCESS, Access, Grant, Scope, Token
+from awlog.model.access import FULL_ACCESS, Access, Grant, Scope, Token, check_device_id
 from awlog.model.errors import BadRequest, Unauthorized
 from awlog.model.times import Micros
 
@@ -53,7 +53,12 @@ _EVERYBODY: Final = Admission(FULL_ACCESS)
 
 
 def new_token(
-    name: str, grants: Sequence[Grant], *, created_us: Micros, expires_us: Micros | None
+    name: str,
+    grants: Sequence[Grant],
+    *,
+    created_us: Micros,
+    expires_us: Micros | None,
+    device_id: str | None = None,
 ) -> tuple[str, Token]:
     """The secret, and the token as it is kept. Raises BadRequest."""
     if len(name) > _NAME_CHARS_MAX or not name.isprintable():
@@ -62,8 +67,11 @@ def new_token(
         raise BadRequest(f"A token has 1 to {_GRANTS_MAX} scopes")
     if expires_us is not None and expires_us <= created_us:
         raise BadRequest("A token expires in the future")
+    if device_id is not None:
+        check_device_id(device_id)
     secret = _SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
-    return secret, Token(secrets.token_hex(_ID_BYTES), name, _digest(secret), created_us, expires_us, tuple(grants))
+    token_id = secrets.token_hex(_ID_BYTES)
+    return secret, Token(token_id, name, _digest(secret), created_us, expires_us, tuple(grants), device_id=device_id)
 
 
 class Door:
@@ -93,7 +101,7 @@ class Door:
 
     def take(self, tokens: dict[str, Token], *, required: bool) -> None:
         """The durable state is this now. O(tokens)."""
-        # A token is never another than it was, but for its last use.
+        # A token is never another than it was, but for its last use, and the device that it pushes for.
         changed = tokens.keys() != self.tokens.keys() or required != self._remembered
         self.tokens = dict(tokens)
         self._remembered = required

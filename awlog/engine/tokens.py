@@ -10,7 +10,7 @@ from awlog.engine.access import AccessRules, Admission, Door, new_token
 from awlog.engine.clock import Clock
 from awlog.engine.committer import Reply, into_future
 from awlog.log.state import State
-from awlog.model.access import Access, Grant, Token
+from awlog.model.access import Access, Grant, Token, must_be_bound
 from awlog.model.commands import Command, CreateToken, NoteTokenUses
 from awlog.model.times import Micros
 
@@ -56,9 +56,15 @@ class Tokens:
         """For what lasts, now and then: raises Unauthorized if who was admitted would not be admitted now. O(1)."""
         self._door.check(access, self.clock())
 
-    async def create(self, name: str, grants: Sequence[Grant], expires_us: Micros | None) -> tuple[str, Token]:
+    def check_device(self, access: Access, device_id: str) -> None:
+        """May whoever was admitted push as this device? Raises Forbidden."""
+        must_be_bound(self._door.tokens, access.token_id, device_id, self.clock())
+
+    async def create(
+        self, name: str, grants: Sequence[Grant], expires_us: Micros | None, device_id: str | None = None
+    ) -> tuple[str, Token]:
         """The secret, which nobody can read again, and the token. From now on tokens are required. Raises BadRequest."""
-        secret, token = new_token(name, grants, created_us=self.clock(), expires_us=expires_us)
+        secret, token = new_token(name, grants, created_us=self.clock(), expires_us=expires_us, device_id=device_id)
         created: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._send(CreateToken(token), into_future(created))
         await created

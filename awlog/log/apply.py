@@ -53,6 +53,7 @@ from awlog.model.facts import (
     RecordsSealed,
     SettingChanged,
     TailExtended,
+    TokenBound,
     TokenCreated,
     TokenRevoked,
     TokensRequired,
@@ -156,6 +157,9 @@ def apply(state: State, fact: Fact, writes: WriteSet, load: LoadSegment) -> None
         case TokenUsed():
             used = msgspec.structs.replace(state.tokens[fact.token_id], last_used_us=fact.used_us)
             state.tokens[used.id] = writes.tokens[used.id] = used
+        case TokenBound():
+            bound = msgspec.structs.replace(state.tokens[fact.token_id], device_id=fact.device_id)
+            state.tokens[bound.id] = writes.tokens[bound.id] = bound
         case TokensRequired():
             state.tokens_required = writes.tokens_required = fact.required
         case _:

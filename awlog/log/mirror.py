@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from awlog.log.decision import Decision
 from awlog.log.edits import seq_ranges
 from awlog.log.state import BucketState, LoadSegment, State
+from awlog.model.access import must_be_bound
 from awlog.model.bucket import BucketMeta, Origin
 from awlog.model.commands import PushChanges
 from awlog.model.errors import MirroredBucket, PushConflict
@@ -29,6 +30,7 @@ from awlog.model.facts import (
     EventsReplaced,
     Fact,
     MirrorAdvanced,
+    TokenBound,
 )
 
 if TYPE_CHECKING:
@@ -86,14 +88,19 @@ def _free_id(state: State, device_id: str, bucket_id: str) -> str:
 
 
 def decide_push(state: State, push: PushChanges, load: LoadSegment) -> Decision:
-    """Raises PushConflict, MirroredBucket. O(items), and a look into each segment that holds some of them."""
+    """Raises PushConflict, MirroredBucket, Forbidden, Unauthorized.
+
+    O(items), and a look into each segment that holds some of them.
+    """
+    facts: list[Fact] = []
+    if push.token_id is not None and must_be_bound(state.tokens, push.token_id, push.device_id, push.now_us):
+        facts.append(TokenBound(push.token_id, push.device_id))
     bucket = mirrored(state, push.device_id, push.bucket_id)
     origin = None if bucket is None else bucket.meta.origin
     cursor = (0, 0) if origin is None else (origin.epoch, origin.change)
     begins_anew = push.after == 0 and push.epoch > cursor[0]
     if not begins_anew and (push.epoch, push.after) != cursor:
         raise PushConflict(*cursor)
-    facts: list[Fact] = []
     events: dict[Seq, Event] = {}
     gone: list[tuple[Seq, Seq]] = []
     here = id_here(state, push.device_id, push.bucket_id)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
 
-from awlog.model.errors import BadRequest, Forbidden
+from awlog.model.errors import BadRequest, Forbidden, Unauthorized
 from awlog.model.times import Micros
+
+_DEVICE_CHARS_MAX: Final = 64
 
 
 class Scope(StrEnum):
@@ -75,9 +78,44 @@ class Token(Struct, frozen=True):
     expires_us: Micros | None
     grants: tuple[Grant, ...]
     last_used_us: Micros | None = None
+    device_id: str | None = None
+    """The only device as which it pushes: it was made for that one, or pushed as that one first."""
+
+    @property
+    def is_admin(self) -> bool:
+        """For everything, not for some buckets only."""
+        return Grant(Scope.ADMIN) in self.grants
 
     def has_expired(self, now_us: Micros) -> bool:
         return self.expires_us is not None and now_us >= self.expires_us
+
+
+def check_device_id(device_id: str) -> None:
+    """Raises BadRequest."""
+    if not 1 <= len(device_id) <= _DEVICE_CHARS_MAX or not device_id.isprintable():
+        raise BadRequest(f"`device` is a printable text of 1 to {_DEVICE_CHARS_MAX} characters")
+
+
+def must_be_bound(tokens: Mapping[str, Token], token_id: str | None, device_id: str, now_us: Micros) -> bool:
+    """May this token push as this device? True if from then on it may push as no other.
+
+    A device has one token, unless an admin made more for it: who got hold of another one cannot push in its place. Admins
+    may, and whoever needs no token. Raises Unauthorized, Forbidden.
+    """
+    if token_id is None:
+        return False
+    token = tokens.get(token_id)
+    if token is None:
+        raise Unauthorized("There is no such token, or it was revoked")
+    if token.is_admin or token.device_id == device_id:
+        return False
+    if token.device_id is not None:
+        raise Forbidden("This token pushes for another device: make one for this device")
+    if any(other.device_id == device_id and not other.has_expired(now_us) for other in tokens.values()):
+        raise Forbidden(
+            "Another token pushes for this device: use that, or revoke it, or make this one by `awlog token create --device`"
+        )
+    return True
 
 
 class Access(Struct, frozen=True):

@@ -184,7 +184,8 @@ class PushedItem(Struct, frozen=True):
 class PushChanges(Struct, frozen=True):
     """What a device sends of one of its buckets: whole or not at all. `bucket` is as it is now, None if it is gone.
 
-    Refused with PushConflict unless `after` and `epoch` are where the mirrored bucket is.
+    Refused with PushConflict unless `after` and `epoch` are where the mirrored bucket is. `token_id`: whose token it comes
+    with, which is bound to the device then; None if it needs none.
     """
 
     device_id: str
@@ -194,6 +195,8 @@ class PushChanges(Struct, frozen=True):
     to: int
     bucket: CreateBucket | None
     items: list[PushedItem]
+    token_id: str | None = None
+    now_us: Micros = Micros(0)
 
 
 class ReleaseBucket(Struct, frozen=True):

@@ -136,6 +136,13 @@ class TokenUsed(Struct, frozen=True):
     used_us: Micros
 
 
+class TokenBound(Struct, frozen=True):
+    """From now on the token pushes as this device only."""
+
+    token_id: str
+    device_id: str
+
+
 class TokensRequired(Struct, frozen=True):
     """Whether tokens are needed is remembered by itself: no token that expires or is revoked ever opens a server."""
 
@@ -170,6 +177,7 @@ Fact = (
     | TokenCreated
     | TokenRevoked
     | TokenUsed
+    | TokenBound
     | TokensRequired
     | RecordsSealed
 )

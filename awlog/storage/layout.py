@@ -268,6 +268,7 @@ class _TokenRow(msgspec.Struct, array_like=True):
     expires_us: int | None
     last_used_us: int | None
     grants: list[tuple[str, str]]
+    device_id: str | None = None
 
 
 _TOKEN_DECODER: Final = msgspec.msgpack.Decoder(_TokenRow)
@@ -275,7 +276,9 @@ _TOKEN_DECODER: Final = msgspec.msgpack.Decoder(_TokenRow)
 
 def encode_token(key: bytes, token: Token) -> bytes:
     grants = [(str(grant.scope), grant.bucket_prefix) for grant in token.grants]
-    row = _TokenRow(token.name, token.digest, token.created_us, token.expires_us, token.last_used_us, grants)
+    row = [token.name, token.digest, token.created_us, token.expires_us, token.last_used_us, grants]
+    if token.device_id is not None:  # all others are as they were before there was such a thing
+        row.append(token.device_id)
     return with_checksum(key, msgspec.msgpack.encode(row))
 
 
@@ -290,6 +293,7 @@ def decode_token(key: bytes, value: bytes) -> Token:
         None if row.expires_us is None else Micros(row.expires_us),
         tuple(Grant(Scope(scope), prefix) for scope, prefix in row.grants),
         None if row.last_used_us is None else Micros(row.last_used_us),
+        row.device_id,
     )
 
 

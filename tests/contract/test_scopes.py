@@ -48,7 +48,7 @@ EXPECTED: Final = {
     ("GET", "0/refusals"): "R*",
     ("GET", "0/sizes"): "R*",
     ("POST", "0/heartbeats"): "AW*",
-    ("GET", "0/stream"): "AW*",
+    ("GET", "0/stream"): "RAW*",
     ("POST", "0/query"): "R*",
     ("GET", "0/export"): "r*",
     ("POST", "0/import"): "aw*",

@@ -186,6 +186,79 @@ async def test_a_stream_ends_with_its_token(office: Office):
             await session.ws_connect(url, protocols=[PROTOCOL], headers=headers)
 
 
+async def test_a_token_that_may_read_follows_by_websocket_and_sends_nothing(office: Office):
+    """It is told the changes of its buckets. Lines and a hello are refused, whatever they say; one that may append only
+    does not follow.
+    """
+    url = f"{office.server.url}/api/0/stream"
+    reader, sender = office.make("read:web-*")[0], office.make("append:web-*")[0]
+    count = office.ask(office.owner, "GET", "/buckets/web-1/events/count").body
+    for secret, message in (
+        (reader, line("web-1", 30)),
+        (reader, {"producer": "p"}),
+        (reader, {"producer": "p", "sequence": 1}),
+        (sender, {"follow": {"since": 0}}),
+    ):
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {secret}"}) as session,
+            session.ws_connect(url, protocols=[PROTOCOL]) as opened,
+        ):
+            socket = Socket(opened)
+            await socket.send(message)
+            assert (await socket.receive())["type"] == "Forbidden"
+            assert await socket.close_code() == 1008
+    assert office.ask(office.owner, "GET", "/buckets/web-1/events/count").body == count
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {reader}"}) as session,
+        session.ws_connect(url, protocols=[PROTOCOL]) as opened,
+    ):
+        socket = Socket(opened)
+        await socket.send({"follow": {}})
+        assert (await socket.receive())["kind"] == "position"
+        for bucket in ("desk-1", "web-1"):
+            await asyncio.to_thread(office.stream, office.owner, line(bucket, 57))
+        await socket.send(line("web-1", 59))
+        while (told := await socket.receive())["kind"] == "position":
+            pass
+        assert (told["kind"], told["bucket"]) == ("event", "web-1")
+    last = office.ask(office.owner, "GET", "/buckets/web-1/events?limit=1").json()[0]
+    assert last["timestamp"] == "2024-05-01T11:00:57+00:00"
+
+
+METADATA = {"type": "t", "client": "c", "hostname": "h", "created": "2026-01-01T00:00:00+00:00"}
+
+
+def test_a_token_pushes_for_one_device_and_a_device_has_one_token(office: Office) -> None:
+    """The first push binds it; another token cannot take the device's place, nor learn where it is."""
+
+    def pushed(secret: str, device: str, after: int, to: int) -> tuple[int, int]:
+        hello = office.server.request(
+            "POST", "/api/1/push/hello", {"device": device}, headers={"Authorization": f"Bearer {secret}"}
+        )
+        body = {"device": device, "epoch": 1, "from": after, "to": to, "metadata": METADATA, "items": []}
+        push = office.server.request(
+            "POST", f"/api/1/push/{device}-notes", body, headers={"Authorization": f"Bearer {secret}"}
+        )
+        return hello.status, push.status
+
+    (laptop, laptop_id), (phone, _) = office.make("write"), office.make("write")
+    assert pushed(laptop, "laptop", 0, 5) == (200, 200)
+    assert pushed(phone, "laptop", 5, 9) == (403, 403)
+    assert pushed(laptop, "phone", 0, 5) == (403, 403)
+    assert pushed(phone, "phone", 0, 5) == (200, 200)
+    assert pushed(phone, "laptop", 5, 9) == (403, 403)
+    assert pushed(laptop, "laptop", 5, 6) == (200, 200), "nothing was moved"
+    assert pushed(office.make("write", device="laptop")[0], "laptop", 6, 7) == (200, 200), "an admin says so"
+    assert pushed(office.make("write", device="tablet")[0], "laptop", 7, 8) == (403, 403)
+    assert pushed(office.owner, "laptop", 7, 8) == (200, 200)
+    shown = {each["id"]: each["device"] for each in office.ask(office.owner, "GET", "/tokens").json()["tokens"]}
+    assert shown[laptop_id] == "laptop"
+    lost, lost_id = office.make("write")
+    assert pushed(lost, "tablet-2", 0, 1) == (200, 200)
+    office.ask(office.owner, "DELETE", f"/tokens/{lost_id}")
+    assert pushed(office.make("write")[0], "tablet-2", 1, 2) == (200, 200), "a device gets a new one"
+
+
 def test_admins_see_tokens_without_their_secrets(office: Office) -> None:
     """By the API as by the command."""
     _, token_id = office.make("read:web-*", "append", name="web", expires="2999-01-01T00:00:00Z")
@@ -199,6 +272,7 @@ def test_admins_see_tokens_without_their_secrets(office: Office) -> None:
         "scopes": ["read:web-*", "append"],
         "expires": "2999-01-01T00:00:00+00:00",
         "last_used": None,
+        "device": None,
     }
 
 

@@ -113,16 +113,17 @@ TOKEN = Token(
     None,
     (Grant(Scope.READ), Grant(Scope.APPEND, "phone-")),
     Micros(1),
+    "6f1c",
 )
 
 
 def test_a_token() -> None:
-    """A hash of the secret, never the secret; scopes as words."""
+    """A hash of the secret, never the secret; scopes as words; the device that it pushes for."""
     stored = layout.encode_token(TOKEN_KEY, TOKEN)
     assert (
         stored[4:]
         == (
-            b"\x96"  # MessagePack: an array of six
+            b"\x97"  # MessagePack: an array of seven
             b"\xa5phone"
             b"\xc4\x20"
             + bytes(range(32))
@@ -131,6 +132,7 @@ def test_a_token() -> None:
             + b"\xc0"  # never expires
             b"\x01"  # used last
             b"\x92\x92\xa4read\xa0\x92\xa6append\xa6phone-"
+            b"\xa46f1c"
         )
     )
     assert stored[:4] == crc32(TOKEN_KEY + stored[4:]).to_bytes(4, "little")
