@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from awlog.api.configuration import ApiSettings
+from awlog.api.event_bodies import decode_events, new_events
 from awlog.api.guard import Guard
 from awlog.api.heartbeat import read_heartbeat
 from awlog.api.recognise import HeaderBlocks, Lines
-from awlog.api.wire import decode_events, new_events
 from awlog.engine.access import Admission
 from awlog.engine.bulk import shown
 from awlog.engine.clock import system_clock

@@ -18,6 +18,7 @@ from awlog.api import pages
 from awlog.api.call import BrokenOff, Call, Shared
 from awlog.api.configuration import ApiSettings
 from awlog.api.counts import EdgeCounts
+from awlog.api.event_bodies import PayloadCache
 from awlog.api.explorer_page import FOLDER, ExplorerPage
 from awlog.api.failures import refusal
 from awlog.api.guard import Guard
@@ -26,7 +27,6 @@ from awlog.api.proxies import peer_of
 from awlog.api.request_ids import REQUEST_ID, is_request_id, request_ids
 from awlog.api.route import Endpoint
 from awlog.api.routes import ROUTES, WATCHING, Router, path_segments
-from awlog.api.wire import PayloadCache
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
 from awlog.model.access import NO_ACCESS, OWNER_ACCESS, Access

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from awlog.api import wire
+from awlog.api.answer_bodies import BucketBody, EmptyBody, bucket_body
 from awlog.api.call import Call
 from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.model.access import Scope
@@ -18,22 +19,22 @@ from awlog.model.times import parse_timestamp
 _LOCAL = "!local"
 
 
-@described(Operation(dict[str, wire.BucketBody]))
+@described(Operation(dict[str, BucketBody]))
 async def list_buckets(call: Call) -> web.StreamResponse:
     """All buckets that may be read, by id."""
     views = [view for view in call.engine.reads.buckets() if call.access.may(Scope.READ, view.meta.id)]
-    return call.json(wire.encode({view.meta.id: wire.bucket_body(view) for view in views}))
+    return call.json(wire.encode({view.meta.id: bucket_body(view) for view in views}))
 
 
-@described(Operation(wire.BucketBody))
+@described(Operation(BucketBody))
 async def get_bucket(call: Call) -> web.StreamResponse:
     """One bucket: its metadata, and the span of its events."""
-    return call.json(wire.encode(wire.bucket_body(call.engine.reads.bucket(call.params["bucket_id"]))))
+    return call.json(wire.encode(bucket_body(call.engine.reads.bucket(call.params["bucket_id"]))))
 
 
 @described(
     Operation(
-        wire.EmptyBody,
+        EmptyBody,
         bodies=(
             Body(wire.CreateBucketBody, {"type": "currentwindow", "client": "aw-watcher-window", "hostname": "desk"}),
         ),
@@ -54,7 +55,7 @@ async def create_bucket(call: Call) -> web.StreamResponse:
     return call.json(b"{}")
 
 
-@described(Operation(wire.EmptyBody, bodies=(Body(wire.UpdateBucketBody, {"name": "windows of the desk"}),)))
+@described(Operation(EmptyBody, bodies=(Body(wire.UpdateBucketBody, {"name": "windows of the desk"}),)))
 async def update_bucket(call: Call) -> web.StreamResponse:
     """Changes the given fields of a bucket; its events stay."""
     body = wire.decode(wire.UPDATE_BUCKET, await call.json_body())
@@ -75,7 +76,7 @@ async def update_bucket(call: Call) -> web.StreamResponse:
 
 @described(
     Operation(
-        wire.EmptyBody,
+        EmptyBody,
         query=(Parameter("force", str, "`1`: yes, with all its events; not needed in testing mode", example="1"),),
     )
 )

@@ -12,8 +12,10 @@ from aiohttp import web
 from msgspec import Meta
 
 from awlog.api import wire
+from awlog.api.answer_bodies import DeletedBody, PageBody, StoredEvent
 from awlog.api.call import LARGE_BODY_BYTES, Call
 from awlog.api.describe import Body, Operation, Parameter, described
+from awlog.api.event_bodies import EventBody, PayloadCache, decode_events, new_event, new_events
 from awlog.api.forms import FILE_TYPES, FORM_PARAMETERS, form_of, send_document
 from awlog.api.paging import PAGE_EVENTS_MAX, cursor_of, page_of
 from awlog.model.access import Scope
@@ -29,7 +31,7 @@ _PAGE_EVENTS: Final = 1000
 _TEXT_CHARS_MAX: Final = 1_000_000
 
 # Small insertions repeat the data of those before.
-_payloads: Final = wire.PayloadCache()
+_payloads: Final = PayloadCache()
 
 _PageSize = Annotated[int, Meta(ge=1, le=PAGE_EVENTS_MAX)]
 _IN_RANGE: Final = (
@@ -43,7 +45,7 @@ _EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "da
 
 @described(
     Operation(
-        list[wire.StoredEvent] | wire.PageBody,
+        list[StoredEvent] | PageBody,
         query=(
             *_IN_RANGE,
             Parameter("limit", int, "The first so many; negative: all", example=100),
@@ -138,7 +140,7 @@ async def count_events(call: Call) -> web.StreamResponse:
     return call.json(b"%d" % await call.engine.reads.count(call.params["bucket_id"], start_us, end_us))
 
 
-@described(Operation(wire.StoredEvent, query=(TEXT_MAX,)))
+@described(Operation(StoredEvent, query=(TEXT_MAX,)))
 async def get_event(call: Call) -> web.StreamResponse:
     """One stored event, uncut in time; `text_max` cuts long texts."""
     bucket_id, text = call.params["bucket_id"], call.params["event_id"]
@@ -148,7 +150,7 @@ async def get_event(call: Call) -> web.StreamResponse:
     return call.json(await call.engine.reads.event_json(bucket_id, int(text), text_chars_max=text_chars_max(call)))
 
 
-@described(Operation(wire.DeletedBody))
+@described(Operation(DeletedBody))
 async def delete_event(call: Call) -> web.StreamResponse:
     """Deletes one event; `{"success": false}` if there is none with this id."""
     text = call.params["event_id"]
@@ -160,8 +162,8 @@ async def delete_event(call: Call) -> web.StreamResponse:
 
 @described(
     Operation(
-        wire.StoredEvent | list[wire.StoredEvent] | None,
-        bodies=(Body(wire.EventBody | list[wire.EventBody], [_EXAMPLE]),),
+        StoredEvent | list[StoredEvent] | None,
+        bodies=(Body(EventBody | list[EventBody], [_EXAMPLE]),),
     )
 )
 async def insert_events(call: Call) -> web.StreamResponse:
@@ -170,7 +172,7 @@ async def insert_events(call: Call) -> web.StreamResponse:
     if len(raw) < LARGE_BODY_BYTES:
         single, events, replaces = _decode(raw, _payloads)
     else:
-        single, events, replaces = await asyncio.to_thread(_decode, raw, wire.PayloadCache())
+        single, events, replaces = await asyncio.to_thread(_decode, raw, PayloadCache())
     if replaces:
         _check_may_replace(call)
     command = InsertEvents(call.params["bucket_id"], events)
@@ -198,11 +200,11 @@ def _check_may_replace(call: Call) -> None:
         raise Forbidden(f"{refusal}: an event with an `id` replaces a stored one; send new ones without") from None
 
 
-def _decode(raw: bytes, payloads: wire.PayloadCache) -> tuple[bool, list[NewEvent], bool]:
+def _decode(raw: bytes, payloads: PayloadCache) -> tuple[bool, list[NewEvent], bool]:
     """Was it one event, the events, and may some of them replace stored ones?"""
-    body = wire.decode_events(raw)
+    body = decode_events(raw)
     is_list = isinstance(body, list)
-    events = wire.new_events(body, "events", payloads) if isinstance(body, list) else [wire.new_event(body, payloads)]
+    events = new_events(body, "events", payloads) if isinstance(body, list) else [new_event(body, payloads)]
     return not is_list, events, any(event.wire_id is not None for event in events)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from awlog.api import wire
+from awlog.api.answer_bodies import ChangeBody
 from awlog.api.call import Call
 from awlog.api.describe import Operation, Parameter, described
 from awlog.api.follow import filter_of
@@ -33,7 +33,7 @@ _RETRY: Final = b"retry: 1000\n\n"
 
 @described(
     Operation(
-        wire.ChangeBody,
+        ChangeBody,
         query=(
             Parameter(
                 "since", int, "The last change that is known; 0 for everything, left out for what comes from now on"

@@ -13,8 +13,18 @@ from aiohttp import web
 from msgspec import Raw
 
 from awlog.api import wire
+from awlog.api.answer_bodies import StoredEvent, TakenBody
 from awlog.api.call import LARGE_BODY_BYTES, Call
 from awlog.api.describe import Body, Operation, Parameter, described
+from awlog.api.event_bodies import (
+    BATCHED_HEARTBEAT,
+    HEARTBEAT,
+    HEARTBEAT_LIST,
+    BatchedHeartbeatBody,
+    PayloadCache,
+    UnnumberedEventBody,
+    new_event,
+)
 from awlog.api.intake import REFUSED_NAMED_MAX, refused_body
 from awlog.model.access import Scope
 from awlog.model.commands import SendHeartbeat, SendHeartbeats
@@ -23,16 +33,16 @@ from awlog.model.numbers import decimal
 from awlog.model.times import Micros, duration_from_seconds, parse_timestamp, span_from_seconds
 
 # Heartbeats repeat their data until it changes: nearly all are found here.
-_payloads: Final = wire.PayloadCache.lasting()
+_payloads: Final = PayloadCache.lasting()
 
 _EXAMPLE: Final = {"timestamp": "2026-01-01T12:00:00+00:00", "duration": 60, "data": {"app": "vim", "title": "notes"}}
 
 
 @described(
     Operation(
-        wire.StoredEvent,
+        StoredEvent,
         query=(Parameter("pulsetime", float, "Seconds", required=True, example=60),),
-        bodies=(Body(wire.UnnumberedEventBody, _EXAMPLE),),
+        bodies=(Body(UnnumberedEventBody, _EXAMPLE),),
     )
 )
 async def heartbeat(call: Call) -> web.StreamResponse:
@@ -50,9 +60,9 @@ async def heartbeat(call: Call) -> web.StreamResponse:
 
 @described(
     Operation(
-        wire.TakenBody,
+        TakenBody,
         query=(Parameter("pulsetime", float, "Seconds, for those that have none of their own", example=60),),
-        bodies=(Body(list[wire.BatchedHeartbeatBody], [_EXAMPLE, {**_EXAMPLE, "pulsetime": 5}]),),
+        bodies=(Body(list[BatchedHeartbeatBody], [_EXAMPLE, {**_EXAMPLE, "pulsetime": 5}]),),
     )
 )
 async def heartbeats(call: Call) -> web.StreamResponse:
@@ -64,28 +74,28 @@ async def heartbeats(call: Call) -> web.StreamResponse:
     if len(raw) < LARGE_BODY_BYTES:
         beats = _decode_list(raw, bucket_id, pulsetime_us, _payloads)
     else:
-        beats = await asyncio.to_thread(_decode_list, raw, bucket_id, pulsetime_us, wire.PayloadCache())
+        beats = await asyncio.to_thread(_decode_list, raw, bucket_id, pulsetime_us, PayloadCache())
     call.engine.reads.bucket(bucket_id)
     taken = await call.engine.submit_heartbeats(SendHeartbeats(beats))
     named = [refused_body(why, index=at) for at, why in taken.refused[:REFUSED_NAMED_MAX]]
-    body = wire.TakenBody(taken.end, taken.merged, taken.inserted, 0, len(taken.refused), named, dropped=taken.dropped)
+    body = TakenBody(taken.end, taken.merged, taken.inserted, 0, len(taken.refused), named, dropped=taken.dropped)
     return call.json(wire.encode(body))
 
 
 def _decode_list(
-    raw: bytes, bucket_id: str, pulsetime_us: Micros | None, payloads: wire.PayloadCache
+    raw: bytes, bucket_id: str, pulsetime_us: Micros | None, payloads: PayloadCache
 ) -> list[SendHeartbeat | Refused | None]:
     """One entry for each element. Raises BadRequest if it is no list."""
-    elements: list[Raw] | list[wire.BatchedHeartbeatBody]
+    elements: list[Raw] | list[BatchedHeartbeatBody]
     try:
-        elements = wire.decode(wire.HEARTBEAT_LIST, raw)
+        elements = wire.decode(HEARTBEAT_LIST, raw)
     except BadRequest:
         elements = wire.decode(wire.RAW_LIST, raw)
     beats: list[SendHeartbeat | Refused | None] = []
     for element in elements:
         try:
-            body = wire.decode(wire.BATCHED_HEARTBEAT, bytes(element)) if isinstance(element, Raw) else element
-            event = wire.new_event(body, payloads)
+            body = wire.decode(BATCHED_HEARTBEAT, bytes(element)) if isinstance(element, Raw) else element
+            event = new_event(body, payloads)
             own_us = pulsetime_us if body.pulsetime is None else span_from_seconds(body.pulsetime)
             if own_us is None:
                 raise BadRequest("`pulsetime` is missing, in the heartbeat and in the query")
@@ -97,7 +107,7 @@ def _decode_list(
 
 def read_heartbeat(body: bytes, bucket_id: str, pulsetime_us: Micros) -> SendHeartbeat:
     """The command that a request means. Raises BadRequest."""
-    beat = wire.decode(wire.HEARTBEAT, body)
+    beat = wire.decode(HEARTBEAT, body)
     start_us = parse_timestamp(beat.timestamp)
     duration_us = duration_from_seconds(beat.duration, start_us)
     return SendHeartbeat(bucket_id, start_us, duration_us, _payloads.payload(beat.data), pulsetime_us)

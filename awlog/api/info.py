@@ -5,9 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from awlog import telemetry
+from awlog.api.answer_bodies import InfoBody, LogRecordBody
 from awlog.api.call import Call
 from awlog.api.describe import Operation, described
-from awlog.api.wire import InfoBody, LogRecordBody, encode
+from awlog.api.wire import encode
 
 
 @described(Operation(InfoBody))

@@ -13,6 +13,8 @@ from typing import Final
 from msgspec import UNSET, DecodeError, UnsetType
 
 from awlog.api import wire
+from awlog.api.answer_bodies import RefusedBody, TakenBody
+from awlog.api.event_bodies import HEARTBEAT_LINE, HeartbeatLine, PayloadCache
 from awlog.engine.engine import Engine
 from awlog.model.access import Access, Scope
 from awlog.model.commands import Producer, SendHeartbeat, SendHeartbeats, Taken
@@ -50,14 +52,14 @@ def own_id(producer_id: str, access: Access) -> str:
     return producer_id if access.token_id is None else f"{access.token_id}\n{producer_id}"
 
 
-def decode_lines(block: bytes, payloads: wire.PayloadCache) -> Iterator[Lines]:
+def decode_lines(block: bytes, payloads: PayloadCache) -> Iterator[Lines]:
     """Whole lines -> one entry for each, in parts that take about 2 ms. About 2.5 µs a line."""
     ended = block.endswith(b"\n")
     # A line break between two objects, as often as there are lines, and as many objects: so each line is one.
     line_count = block.count(b"}\n{") + 1
     if line_count == block.count(b"\n") + (not ended):
         try:
-            bodies = wire.HEARTBEAT_LINE.decode_lines(block)
+            bodies = HEARTBEAT_LINE.decode_lines(block)
         except (DecodeError, UnicodeDecodeError, RecursionError):
             bodies = []
         if len(bodies) == line_count:
@@ -70,16 +72,16 @@ def decode_lines(block: bytes, payloads: wire.PayloadCache) -> Iterator[Lines]:
         yield [_decode_line(line, payloads) for line in lines[at : at + _SLOW_LINES]]
 
 
-def _decode_line(line: bytes, payloads: wire.PayloadCache) -> SendHeartbeat | Refused | None:
+def _decode_line(line: bytes, payloads: PayloadCache) -> SendHeartbeat | Refused | None:
     if not line.strip():
         return None
     try:
-        return _beats([wire.decode(wire.HEARTBEAT_LINE, line)], payloads)[0]
+        return _beats([wire.decode(HEARTBEAT_LINE, line)], payloads)[0]
     except BadRequest as refusal:
         return refusal.with_traceback(None)
 
 
-def _beats(bodies: list[wire.HeartbeatLine], payloads: wire.PayloadCache) -> Lines:
+def _beats(bodies: list[HeartbeatLine], payloads: PayloadCache) -> Lines:
     beats: Lines = []
     pulsetime, pulsetime_us = 0.0, Micros(0)
     for body in bodies:
@@ -103,18 +105,16 @@ def _pulsetime_us(seconds: float | None) -> Micros:
     return span_from_seconds(seconds)
 
 
-def refused_body(
-    refusal: AwlogError, *, line: int | UnsetType = UNSET, index: int | UnsetType = UNSET
-) -> wire.RefusedBody:
+def refused_body(refusal: AwlogError, *, line: int | UnsetType = UNSET, index: int | UnsetType = UNSET) -> RefusedBody:
     message = str(refusal).encode("utf-8", "replace").decode()
-    return wire.RefusedBody(type(refusal).__name__, message, line, index)
+    return RefusedBody(type(refusal).__name__, message, line, index)
 
 
 class Intake:
     """One stream. Lines count from 1; those of a producer have a number of their own besides."""
 
     def __init__(
-        self, engine: Engine, access: Access, payloads: wire.PayloadCache, line_bytes_max: int, *, tells: bool
+        self, engine: Engine, access: Access, payloads: PayloadCache, line_bytes_max: int, *, tells: bool
     ) -> None:
         """`tells`: somebody asks `since_last_time` whenever there are `news`."""
         self._tells = tells
@@ -133,8 +133,8 @@ class Intake:
         self.totals = self._nothing()
         self._since = self._nothing()
 
-    def _nothing(self) -> wire.TakenBody:
-        return wire.TakenBody(0, 0, 0, 0, 0, [])
+    def _nothing(self) -> TakenBody:
+        return TakenBody(0, 0, 0, 0, 0, [])
 
     def number(self, producer: Producer) -> None:
         """From here on the lines have numbers; the next one has `producer.first_sequence`."""
@@ -211,7 +211,7 @@ class Intake:
         if self._tells:
             self._since.refused += refused
 
-    def since_last_time(self) -> wire.TakenBody | None:
+    def since_last_time(self) -> TakenBody | None:
         """What became durable since this was asked last; None if nothing did. Raises what a commit raised."""
         if self._since.durable:
             since, self._since = self._since, self._nothing()

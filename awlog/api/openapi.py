@@ -16,10 +16,10 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
+from awlog.api.answer_bodies import RefusalBody
 from awlog.api.call import Call
 from awlog.api.describe import JSON, PATH_PARAMETERS, Body, Operation, Parameter, described, operation_of
 from awlog.api.route import Endpoint, Handler, Route
-from awlog.api.wire import RefusalBody
 
 _REF: Final = "#/components/schemas/{name}"
 # What requests may be answered beside what they ask for.

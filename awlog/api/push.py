@@ -11,8 +11,10 @@ from msgspec import Meta, Raw, Struct, field
 from msgspec.structs import replace
 
 from awlog.api import wire
+from awlog.api.answer_bodies import EmptyBody
 from awlog.api.call import LARGE_BODY_BYTES, Call
 from awlog.api.describe import Body, Operation, described
+from awlog.api.event_bodies import EventBody, PayloadCache, new_event
 from awlog.api.failures import body_of
 from awlog.engine.forward_process import ForwardStatus
 from awlog.model.access import Scope, check_device_id
@@ -63,7 +65,7 @@ class ItemBody(Struct):
     """A line of the change feed."""
 
     kind: str
-    event: wire.EventBody | None = None
+    event: EventBody | None = None
     id: int | None = None
     first_id: int | None = None
     last_id: int | None = None
@@ -91,7 +93,7 @@ class PushBody(Struct, rename={"after": "from"}):
 
 _HELLO: Final = msgspec.json.Decoder(HelloBody)
 _PUSH: Final = msgspec.json.Decoder(PushBody)
-_payloads: Final = wire.PayloadCache()
+_payloads: Final = PayloadCache()
 _METADATA_EXAMPLE: Final = {"type": "t", "client": "c", "hostname": "laptop", "created": "2026-01-01T00:00:00+00:00"}
 _EVENT_EXAMPLE: Final = {"id": 4294967297, "timestamp": "2026-01-01T12:00:00+00:00", "duration": 1, "data": {}}
 _PUSH_EXAMPLE: Final = {
@@ -159,7 +161,7 @@ async def get_forwarding(call: Call) -> web.StreamResponse:
     return call.json(wire.encode(StatusBody(status)))
 
 
-@described(Operation(wire.EmptyBody))
+@described(Operation(EmptyBody))
 async def release(call: Call) -> web.StreamResponse:
     """Makes a mirrored bucket an ordinary one of this server; what its device pushes from then on goes to another."""
     await call.engine.submit(ReleaseBucket(call.params["bucket_id"]))
@@ -209,7 +211,7 @@ def _item(body: ItemBody) -> PushedItem | None:
     """None for what `metadata` says already."""
     match body.kind:
         case "event" if body.event is not None:
-            sent = wire.new_event(body.event, _payloads)
+            sent = new_event(body.event, _payloads)
             return PushedItem(Event(_seq(sent.wire_id), sent.start_us, sent.duration_us, sent.payload))
         case "event_deleted":
             return PushedItem(gone=(_seq(body.id), _seq(body.id)))

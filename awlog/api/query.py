@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Raw
 
 from awlog.api import wire
+from awlog.api.answer_bodies import ExplainedBody
 from awlog.api.call import BrokenOff, Call
 from awlog.api.describe import Body, Operation, Parameter, described
 from awlog.api.events import TEXT_MAX, text_chars_max
@@ -21,7 +22,7 @@ _CLIENT_CHECK_S: Final = 0.25
 
 @described(
     Operation(
-        list[Any] | wire.ExplainedBody,
+        list[Any] | ExplainedBody,
         query=(
             Parameter("name", str, "A name for it, that its text may use"),
             TEXT_MAX,

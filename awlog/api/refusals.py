@@ -23,7 +23,7 @@ _TEXT_CHARS_MAX: Final = 200
 _PRODUCT: Final = re.compile(r"[\w.+-]{1,40}(?:/[\w.+-]{1,20})?", re.ASCII)
 
 
-class RefusalBody(Struct):
+class RefusedRequest(Struct):
     """`client`: the program, `origin`: the web page, by their own words; `message`: null where it quotes what was sent."""
 
     last: str
@@ -42,7 +42,7 @@ class Refusals:
     """The newest kinds of refusal, at most 50 of them. Loop only."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str | int | None, ...], tuple[str | None, RefusalBody]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str | int | None, ...], tuple[str | None, RefusedRequest]] = OrderedDict()
 
     def note(
         self,
@@ -57,7 +57,7 @@ class Refusals:
     ) -> None:
         """`route`: of the table. O(1), some 5 µs."""
         product = _PRODUCT.match(headers.get("User-Agent", ""))
-        body = RefusalBody(
+        body = RefusedRequest(
             format_timestamp(now_us),
             1,
             status,
@@ -77,7 +77,7 @@ class Refusals:
         if len(self._kept) > _KEPT_MAX:
             self._kept.popitem(last=False)
 
-    def newest_first(self, access: Access) -> list[RefusalBody]:
+    def newest_first(self, access: Access) -> list[RefusedRequest]:
         """Those that whoever asks may know of."""
         return [body for bucket_id, body in reversed(self._kept.values()) if access.may(Scope.READ, bucket_id)]
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from msgspec import Raw
 
 from awlog.api import wire
+from awlog.api.answer_bodies import EmptyBody, RefusalBody
 from awlog.api.call import Call
 from awlog.api.describe import Body, Operation, described
 from awlog.model.commands import ChangeSetting
@@ -24,7 +25,7 @@ async def all_settings(call: Call) -> web.StreamResponse:
     return call.json(wire.encode({key: Raw(value) for key, value in call.engine.reads.settings().items()}))
 
 
-@described(Operation(wire.RefusalBody, bodies=(Body(Any, "04:00"),), status=400))
+@described(Operation(RefusalBody, bodies=(Body(Any, "04:00"),), status=400))
 async def without_key(call: Call) -> web.StreamResponse:
     """Refused: a setting is stored under its key."""
     await call.json_body()
@@ -45,7 +46,7 @@ async def set_setting(call: Call) -> web.StreamResponse:
     return call.json(value)
 
 
-@described(Operation(wire.EmptyBody))
+@described(Operation(EmptyBody))
 async def remove_setting(call: Call) -> web.StreamResponse:
     """Removes the key; nothing happens if there was none."""
     await call.engine.submit(ChangeSetting(_key(call), None))

@@ -12,7 +12,7 @@ from awlog.api import wire
 from awlog.api.call import Call
 from awlog.api.describe import Operation, Parameter, described
 from awlog.api.events import INTEGER, range_end
-from awlog.api.refusals import RefusalBody
+from awlog.api.refusals import RefusedRequest
 from awlog.engine.reader_messages import TimelineRequest
 from awlog.engine.status import RECENT_US, BucketStatus
 from awlog.model.access import Scope
@@ -173,7 +173,7 @@ async def get_status(call: Call) -> web.StreamResponse:
     return await call.long_json(wire.encode(body))
 
 
-@described(Operation(list[RefusalBody]))
+@described(Operation(list[RefusedRequest]))
 async def get_refusals(call: Call) -> web.StreamResponse:
     """What was refused lately, newest first, why, and who sent it; equal ones are one entry, `last` is their newest."""
     return call.json(wire.encode(call.counts.refusals.newest_first(call.access)))

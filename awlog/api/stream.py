@@ -14,9 +14,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import UNSET
 
 from awlog.api import wire
+from awlog.api.answer_bodies import TakenBody
 from awlog.api.call import Call
 from awlog.api.configuration import PING_S
 from awlog.api.describe import Body, Operation, Parameter, described
+from awlog.api.event_bodies import PayloadCache
 from awlog.api.failures import body_of
 from awlog.api.follow import filter_of
 from awlog.api.intake import Intake, checked_producer, own_id
@@ -35,7 +37,7 @@ _MESSAGES_MAX: Final = 512
 _CLOSE_S: Final = 2.0
 
 # Heartbeats repeat their data until it changes: nearly all are found here.
-_payloads: Final = wire.PayloadCache.lasting()
+_payloads: Final = PayloadCache.lasting()
 
 _EXAMPLE: Final = (
     '{"bucket": "aw-watcher-window_desk", "pulsetime": 60, '
@@ -52,7 +54,7 @@ _UPGRADE: Final = {
 
 @described(
     Operation(
-        wire.TakenBody,
+        TakenBody,
         query=(Parameter("acks", Literal["end", "chunk"], "Answer at the end, or in lines as they become durable"),),
         headers=(
             Parameter(_PRODUCER_HEADER, str, "A name of the sender's own, which numbers its lines"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from awlog.api import wire
+from awlog.api.answer_bodies import EmptyBody, NewTokenBody, TokensBody, token_body
 from awlog.api.call import Call
 from awlog.api.describe import Body, Operation, described
 from awlog.model.access import parse_grant
@@ -12,16 +13,16 @@ from awlog.model.commands import RequireTokens, RevokeToken
 from awlog.model.times import parse_timestamp
 
 
-@described(Operation(wire.TokensBody))
+@described(Operation(TokensBody))
 async def list_tokens(call: Call) -> web.StreamResponse:
     """All tokens without their secrets, and whether one is needed."""
-    tokens = [wire.token_body(token) for token in call.engine.tokens.all()]
-    return call.json(wire.encode(wire.TokensBody(call.engine.tokens.are_required, tokens)))
+    tokens = [token_body(token) for token in call.engine.tokens.all()]
+    return call.json(wire.encode(TokensBody(call.engine.tokens.are_required, tokens)))
 
 
 @described(
     Operation(
-        wire.NewTokenBody,
+        NewTokenBody,
         bodies=(Body(wire.CreateTokenBody, {"name": "browser", "scopes": ["append:aw-watcher-web*"]}),),
     )
 )
@@ -31,7 +32,7 @@ async def create_token(call: Call) -> web.StreamResponse:
     grants = [parse_grant(text) for text in body.scopes]
     expires_us = None if body.expires is None else parse_timestamp(body.expires)
     secret, token = await call.engine.tokens.create(body.name, grants, expires_us, body.device)
-    return call.json(wire.encode(wire.NewTokenBody(secret, wire.token_body(token))))
+    return call.json(wire.encode(NewTokenBody(secret, token_body(token))))
 
 
 @described(Operation(wire.RequiredBody, bodies=(Body(wire.RequiredBody, {"required": True}),)))
@@ -42,7 +43,7 @@ async def require_tokens(call: Call) -> web.StreamResponse:
     return call.json(wire.encode(wire.RequiredBody(call.engine.tokens.are_required)))
 
 
-@described(Operation(wire.EmptyBody))
+@described(Operation(EmptyBody))
 async def revoke_token(call: Call) -> web.StreamResponse:
     """Revokes a token, at once and for ever."""
     await call.engine.submit(RevokeToken(call.params["token_id"]))

@@ -10,8 +10,10 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from awlog.api import wire
+from awlog.api.answer_bodies import ExportBody
 from awlog.api.call import LARGE_BODY_BYTES, Call, is_json, silence, too_large
 from awlog.api.describe import Body, Operation, described
+from awlog.api.event_bodies import IMPORT, IMPORTED_BUCKET, DescribedImportBody, new_events
 from awlog.api.forms import FILE_TYPES, FORM_PARAMETERS, content_disposition, form_of, send_document
 from awlog.engine.reading import ExportedBucket
 from awlog.model.bucket import EMPTY_PAYLOAD, check_bucket_id
@@ -38,13 +40,13 @@ _EXAMPLE: Final = {
 }
 
 
-@described(Operation(wire.ExportBody, query=FORM_PARAMETERS, file_types=FILE_TYPES))
+@described(Operation(ExportBody, query=FORM_PARAMETERS, file_types=FILE_TYPES))
 async def export_all(call: Call) -> web.StreamResponse:
     """Everything, as one document that `/import` takes."""
     return await _export(call, None, "aw-buckets-export")
 
 
-@described(Operation(wire.ExportBody, query=FORM_PARAMETERS, file_types=FILE_TYPES))
+@described(Operation(ExportBody, query=FORM_PARAMETERS, file_types=FILE_TYPES))
 async def export_bucket(call: Call) -> web.StreamResponse:
     """One bucket with all its events, as a document that `/import` takes."""
     bucket_id = call.params["bucket_id"]
@@ -79,8 +81,8 @@ async def _document(buckets: list[ExportedBucket]) -> AsyncGenerator[bytes]:
     Operation(
         type(None),
         bodies=(
-            Body(wire.DescribedImportBody, _EXAMPLE),
-            Body(wire.DescribedImportBody, _EXAMPLE, "multipart/form-data"),
+            Body(DescribedImportBody, _EXAMPLE),
+            Body(DescribedImportBody, _EXAMPLE, "multipart/form-data"),
         ),
     )
 )
@@ -146,7 +148,7 @@ def _decode(documents: list[tuple[str, bytes]], now_us: Micros) -> Import:
     """Raises BadRequest, which says where. About 5 µs an event."""
     buckets: Import = []
     for name, raw in documents:
-        for key, bucket in wire.decode(wire.IMPORT, raw).buckets.items():
+        for key, bucket in wire.decode(IMPORT, raw).buckets.items():
             try:
                 buckets.append(_decode_bucket(key, bytes(bucket), now_us))
             except BadRequest as error:
@@ -155,10 +157,10 @@ def _decode(documents: list[tuple[str, bytes]], now_us: Micros) -> Import:
 
 
 def _decode_bucket(key: str, raw: bytes, now_us: Micros) -> tuple[CreateBucket, list[NewEvent]]:
-    body = wire.decode(wire.IMPORTED_BUCKET, raw)
+    body = wire.decode(IMPORTED_BUCKET, raw)
     bucket_id = key if body.id is None else body.id
     check_bucket_id(bucket_id)
     created_us = now_us if body.created is None else parse_timestamp(body.created)
     data = wire.payload_or_none(body.data) or EMPTY_PAYLOAD
     create = CreateBucket(bucket_id, body.type, body.client, body.hostname, created_us, body.name, data)
-    return create, wire.new_events(body.events or [], "events")
+    return create, new_events(body.events or [], "events")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from awlog.api import wire
+from awlog.api.answer_bodies import NewTokenBody, TokensBody, token_body
 from awlog.cli.aw_client_file import AwClientFile
 from awlog.cli.local_socket import LocalServer, running_server
 from awlog.cli.options import PORT, TESTING_PORT, data_dir_options, default_data_dir
@@ -197,14 +197,14 @@ class _Tokens:
             grants = [parse_grant(text) for text in body["scopes"]]
             expires_us = None if body["expires"] is None else parse_timestamp(body["expires"])
             secret, made = await engine.tokens.create(body["name"], grants, expires_us, body["device"])
-            return msgspec.to_builtins(wire.NewTokenBody(secret, wire.token_body(made)))
+            return msgspec.to_builtins(NewTokenBody(secret, token_body(made)))
 
         return self._ask(lambda server: server.ask("POST", "/api/0/tokens", body), by_engine, makes=True)
 
     def all(self) -> Any:
         async def by_engine(engine: Engine) -> Any:
-            tokens = [wire.token_body(each) for each in engine.tokens.all()]
-            return msgspec.to_builtins(wire.TokensBody(engine.tokens.are_required, tokens))
+            tokens = [token_body(each) for each in engine.tokens.all()]
+            return msgspec.to_builtins(TokensBody(engine.tokens.are_required, tokens))
 
         return self._ask(lambda server: server.ask("GET", "/api/0/tokens"), by_engine)
 

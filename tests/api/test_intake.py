@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from awlog.api import wire
+from awlog.api.event_bodies import PayloadCache
 from awlog.api.intake import Intake
 from awlog.engine import engine as engine_module
 from awlog.engine import store as store_module
@@ -36,7 +36,7 @@ def block(*seconds: int, bucket: str = "b") -> bytes:
 
 
 def numbered(engine: WatchedEngine) -> Intake:
-    intake = Intake(engine, FULL_ACCESS, wire.PayloadCache(), 1 << 20, tells=False)
+    intake = Intake(engine, FULL_ACCESS, PayloadCache(), 1 << 20, tells=False)
     intake.number(Producer("p", 1))
     return intake
 

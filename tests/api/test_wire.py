@@ -12,6 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awlog.api import wire
+from awlog.api.event_bodies import (
+    EVENTS,
+    HEARTBEAT,
+    IMPORT,
+    IMPORTED_BUCKET,
+    EventBody,
+    PayloadCache,
+    decode_events,
+    new_event,
+    new_events,
+)
 from awlog.engine import bulk
 from awlog.model.commands import NewEvent
 from awlog.model.errors import BadRequest
@@ -21,13 +32,13 @@ from awlog.model.times import Micros, parse_timestamp
 
 AT = "2024-05-01T10:00:00Z"
 TEN = parse_timestamp(AT)
-DECODERS = [wire.EVENTS, wire.HEARTBEAT, wire.CREATE_BUCKET, wire.UPDATE_BUCKET, wire.IMPORT, wire.IMPORTED_BUCKET]
+DECODERS = [EVENTS, HEARTBEAT, wire.CREATE_BUCKET, wire.UPDATE_BUCKET, IMPORT, IMPORTED_BUCKET]
 
 
-def event_of(fields: str, decoder: msgspec.json.Decoder[Any] = wire.EVENTS) -> NewEvent:
+def event_of(fields: str, decoder: msgspec.json.Decoder[Any] = EVENTS) -> NewEvent:
     """The event of a body that has a timestamp and these fields."""
     body = wire.decode(decoder, f'{{"timestamp":"{AT}"{fields}}}'.encode())
-    return wire.new_event(body, wire.PayloadCache())
+    return new_event(body, PayloadCache())
 
 
 @pytest.mark.parametrize(
@@ -73,7 +84,7 @@ def test_an_event_is_read_with_its_optional_fields(
 )
 def test_a_field_of_a_wrong_kind_is_refused(fields: str) -> None:
     """For events, heartbeats and imports alike."""
-    for decoder in (wire.EVENTS, wire.HEARTBEAT):
+    for decoder in (EVENTS, HEARTBEAT):
         with pytest.raises(BadRequest):
             event_of(fields, decoder)
 
@@ -83,24 +94,24 @@ def test_an_id_is_an_integer_where_it_counts_and_ignored_elsewhere(wire_id: str)
     """POST events refuses another type; a heartbeat and an import never look at it."""
     with pytest.raises(BadRequest, match=r"\$\.id"):
         event_of(f',"id":{wire_id}')
-    assert event_of(f',"id":{wire_id}', wire.HEARTBEAT).wire_id is None
+    assert event_of(f',"id":{wire_id}', HEARTBEAT).wire_id is None
 
 
 @pytest.mark.parametrize("body", ["{}", '{"timestamp":null}', '{"timestamp":1714557600}', '{"data":{}}'])
 def test_a_timestamp_is_required(body: str) -> None:
     """A text; the refusal names the field."""
-    for decoder in (wire.EVENTS, wire.HEARTBEAT):
+    for decoder in (EVENTS, HEARTBEAT):
         with pytest.raises(BadRequest, match="timestamp"):
             wire.decode(decoder, body.encode())
 
 
 def test_events_come_alone_or_as_a_list_and_heartbeats_alone() -> None:
     """An empty list is a list."""
-    assert wire.decode(wire.EVENTS, b"[]") == []
-    assert len(wire.decode(wire.EVENTS, f'[{{"timestamp":"{AT}"}},{{"timestamp":"{AT}"}}]'.encode())) == 2
+    assert wire.decode(EVENTS, b"[]") == []
+    assert len(wire.decode(EVENTS, f'[{{"timestamp":"{AT}"}},{{"timestamp":"{AT}"}}]'.encode())) == 2
     for body in (b"[]", f'[{{"timestamp":"{AT}"}}]'.encode()):
         with pytest.raises(BadRequest):
-            wire.decode(wire.HEARTBEAT, body)
+            wire.decode(HEARTBEAT, body)
 
 
 @pytest.mark.parametrize(
@@ -153,17 +164,17 @@ def test_a_deep_body_is_read_or_refused() -> None:
 )
 def test_half_a_surrogate_pair_is_accepted_and_mended(written: bytes, data: dict[str, Any]) -> None:
     """Windows titles cut in half; in data, in any place of the body."""
-    body = wire.decode(wire.EVENTS, b'{"timestamp":"%b","data":%b}' % (AT.encode(), written))
-    assert json.loads(wire.new_event(body, wire.PayloadCache()).payload) == data
+    body = wire.decode(EVENTS, b'{"timestamp":"%b","data":%b}' % (AT.encode(), written))
+    assert json.loads(new_event(body, PayloadCache()).payload) == data
     created = wire.decode(wire.CREATE_BUCKET, rb'{"type":"\ud83d","client":"c","hostname":"h"}')
     assert created.type == "\ufffd"
 
 
 def test_a_refusal_says_which_event_of_a_list() -> None:
     """And nothing of what it holds."""
-    bodies = [wire.EventBody(AT), wire.EventBody(AT), wire.EventBody("my secret title")]
+    bodies = [EventBody(AT), EventBody(AT), EventBody("my secret title")]
     with pytest.raises(BadRequest, match=r"events\[2\]: Not a timestamp") as refused:
-        wire.new_events(bodies, "events")
+        new_events(bodies, "events")
     assert "secret" not in str(refused.value)
 
 
@@ -172,7 +183,7 @@ def test_a_refusal_says_which_event_of_a_list() -> None:
 
 def test_equal_data_are_one_payload_object() -> None:
     """So a hundred thousand imported events of a hundred titles hold a hundred texts."""
-    payloads = wire.PayloadCache()
+    payloads = PayloadCache()
     first = payloads.payload(msgspec.Raw(b'{"a": 1}'))
     assert payloads.payload(msgspec.Raw(b'{"a": 1}')) is first
     assert first == b'{"a":1}'
@@ -180,7 +191,7 @@ def test_equal_data_are_one_payload_object() -> None:
 
 def test_data_that_were_refused_are_refused_again() -> None:
     """A refusal leaves nothing in the cache."""
-    payloads = wire.PayloadCache()
+    payloads = PayloadCache()
     for _ in range(2):
         for raw in (b"[]", b'{"a":' + b"[" * NESTING_MAX + b"]" * NESTING_MAX + b"}"):
             with pytest.raises(BadRequest):
@@ -189,7 +200,7 @@ def test_data_that_were_refused_are_refused_again() -> None:
 
 def test_the_cache_forgets_before_it_grows_too_large() -> None:
     """Any number of different data, and long ones among them: a bounded number of short ones is kept."""
-    payloads = wire.PayloadCache()
+    payloads = PayloadCache()
     for i in range(10_000):
         assert payloads.payload(msgspec.Raw(b'{"n":%d}' % i)) == b'{"n":%d}' % i
     payloads.payload(msgspec.Raw(b'{"long":"' + b"x" * 5_000 + b'"}'))
@@ -227,9 +238,9 @@ event_bodies = st.fixed_dictionaries(
 def read(raw: bytes, piece_bytes: int) -> list[NewEvent] | str:
     """The events, or the message of the refusal."""
     try:
-        body = wire.decode_events(raw, piece_bytes)
+        body = decode_events(raw, piece_bytes)
         assert isinstance(body, list)
-        return wire.new_events(body, "events")
+        return new_events(body, "events")
     except BadRequest as refusal:
         return str(refusal)
 
@@ -263,17 +274,17 @@ def test_many_events_are_read_as_each_is_alone(count: int) -> None:
         f'"timestamp":"2024-05-01T10:00:{i % 60:02}{".5" * (i % 2)}Z","duration":{i / 8},"id":{i}' for i in range(count)
     )
     elements = ",".join(f'{{{each},"data":{{"b":{i % 3},"a":1}}}}' for i, each in enumerate(fields))
-    body = wire.decode_events(f"[{elements}]".encode())
+    body = decode_events(f"[{elements}]".encode())
     assert isinstance(body, list)
-    events = wire.new_events(body, "events")
-    assert events == [wire.new_event(one, wire.PayloadCache()) for one in body]
+    events = new_events(body, "events")
+    assert events == [new_event(one, PayloadCache()) for one in body]
     assert len({id(one.payload) for one in events}) == 3
 
 
 def test_the_bad_one_of_many_events_is_named() -> None:
     """As in a short list."""
     good, bad = f'{{"timestamp":"{AT}"}}', '{"timestamp":"2024-02-30T10:00:00Z"}'
-    bodies = wire.decode_events(f"[{','.join([*[good] * 300, bad, good])}]".encode())
+    bodies = decode_events(f"[{','.join([*[good] * 300, bad, good])}]".encode())
     assert isinstance(bodies, list)
     with pytest.raises(BadRequest, match=r"^events\[300\]: Not a timestamp"):
-        wire.new_events(bodies, "events")
+        new_events(bodies, "events")
