@@ -89,7 +89,10 @@ def measure(scratch: Path) -> Iterator[str]:
 async def _steps() -> list[tuple[str, float]]:
     loop = asyncio.get_running_loop()
     settings = ApiSettings(host="127.0.0.1", port=5600, testing=False, hostname="", device_id="", version="")
-    lines, blocks = Lines(), HeaderBlocks(Guard(settings), _Open(), body_bytes_max=1 << 20, now_s=loop.time)
+    lines, blocks = (
+        Lines(),
+        HeaderBlocks(Guard(settings), _Open(), body_bytes_max=1 << 20, headers_max=128, now_s=loop.time),
+    )
     state, writes = State(), WriteSet()
     state.add_bucket(BucketMeta(_NUMBER, "b", "t", "c", "h", Micros(0)))
     beat = read_heartbeat(_BODY, "b", Micros(5_000_000))

@@ -23,13 +23,14 @@ from awlog.api.explorer_page import FOLDER, ExplorerPage
 from awlog.api.failures import refusal
 from awlog.api.guard import Guard
 from awlog.api.in_progress import InProgress
+from awlog.api.lasting import LastingReads
 from awlog.api.proxies import peer_of
 from awlog.api.request_ids import REQUEST_ID, is_request_id, request_ids
 from awlog.api.route import Endpoint
 from awlog.api.routes import ROUTES, WATCHING, Router, path_segments
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
-from awlog.model.access import NO_ACCESS, OWNER_ACCESS, Access
+from awlog.model.access import NO_ACCESS, OWNER_ACCESS, Access, Scope
 from awlog.model.errors import (
     AwlogError,
     BadRequest,
@@ -78,6 +79,7 @@ class App:
         self._router = Router(ROUTES)
         self._explorer = ExplorerPage(ROUTES)
         self._in_progress = in_progress
+        self.lasting = LastingReads(engine.tokens)
         engine.on_erased = PayloadCache.forget_all
         # Told of each request that begins, that has ended one way or another, and that has been answered to its end.
         self.on_begun: Callable[[web.BaseRequest], None] = lambda _request: None
@@ -213,7 +215,10 @@ class App:
             return web.Response(headers={**call.headers, "Allow": route.allowed})
         endpoint = route.endpoint(method)
         endpoint.check(call.access, call.params.get("bucket_id"))
-        return await endpoint.handler(call)
+        if endpoint.scope is not Scope.READ:
+            return await endpoint.handler(call)
+        with self.lasting.watched(call.access):
+            return await endpoint.handler(call)
 
     def _below_base(self, segments: list[str]) -> list[str]:
         """Raises NotFound for what is elsewhere."""

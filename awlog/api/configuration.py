@@ -30,6 +30,7 @@ class EdgeLimits(Struct, frozen=True):
     bodies_bytes: int = 256 << 20
     request_line_bytes: int = 16 << 10
     header_bytes: int = 64 << 10
+    headers: int = 128
     header_s: float = 20.0
     silence_s: float = 30.0
     unread_s: float = 60.0

@@ -18,6 +18,7 @@ from awlog.model.edits import Edited, Erase, FieldMatch
 from awlog.model.errors import BadRequest, MirroredBucket
 from awlog.model.event import BucketNumber
 from awlog.model.payload import canonical_value
+from awlog.model.rules import check_pattern_length
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros, parse_timestamp
 
 _MINUTE_US: Final = 60_000_000
@@ -125,6 +126,8 @@ def _own(call: Call, bucket_id: str) -> BucketNumber:
 
 
 def _match(body: FilterBody) -> FieldMatch:
+    if body.pattern is not None:
+        check_pattern_length(body.pattern)
     equals = None if body.equals is UNSET else canonical_value(bytes(body.equals))
     return FieldMatch(body.field, equals, body.pattern)
 
@@ -140,7 +143,8 @@ async def _erase(
     erased = await engine.editor.at_once(edit, numbers)
     if erased is not None:
         return call.json(wire.encode(_told(erased, dry_run=False)))
-    job = engine.jobs.start(kind, partial(engine.editor.in_steps, edit, numbers))
+    work = partial(engine.editor.in_steps, edit, numbers)
+    job = engine.jobs.start(kind, work, started_by=call.access.token_id)
     body = _told({}, dry_run=False)
     body.job = job_body(job)
     return call.json(wire.encode(body), status=202)

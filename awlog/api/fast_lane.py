@@ -68,6 +68,7 @@ class FastLane:
     """Makes the protocols of accepted connections: the factory for `loop.create_server`. Owns their sweep.
 
     on_full, on_room  told when as many connections are open as there may be, and when there is room again
+    on_sweep          told once a second, while there are connections
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class FastLane:
         self.limits = limits
         self.on_full: Callable[[], None] = lambda: None
         self.on_room: Callable[[], None] = lambda: None
+        self.on_sweep: Callable[[], None] = lambda: None
         self._is_full = False
         self._counts: dict[str, int] = {}  # connections of each address
         self._proxies = proxies
@@ -188,6 +190,7 @@ class FastLane:
 
     def sweep(self) -> None:
         """Looks at all connections and known blocks; once a second."""
+        self.on_sweep()
         if self.blocks is not None:
             self.blocks.forget_old()
         for connection in list(self._connections):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
-from awlog.api.failures import body_of
-from awlog.model.errors import BadRequest
+from awlog.api.failures import body_of, status_of
+from awlog.model.errors import BadRequest, HeadersTooLarge
 
-_MALFORMED: Final = body_of(
-    BadRequest("This is malformed as HTTP: its first line, a header, or what says where the body ends")
+_MALFORMED: Final = BadRequest("This is malformed as HTTP: its first line, a header, or what says where the body ends")
+# Met only by a later request on a connection that stays with aiohttp: others were measured before.
+_TOO_LARGE: Final = HeadersTooLarge(
+    "The first line or the headers are longer, or more, than they may be; the settings `max_request_line_bytes`, "
+    "`max_header_bytes` and `max_headers` set the limits"
 )
 
 
@@ -36,6 +40,9 @@ class _Handler(web.RequestHandler):
         """The answer to what the parser refused. Nothing else comes here: `App` answers all that goes wrong in it."""
         if status >= 500 or request.writer.output_size:
             return super().handle_error(request, status, exc, message)
-        response = web.Response(body=_MALFORMED, status=status, content_type="application/json")
+        # aiohttp has no class of its own for too many of them.
+        is_too_large = isinstance(exc, LineTooLong) or "Too many headers" in str(exc)
+        refusal = _TOO_LARGE if is_too_large else _MALFORMED
+        response = web.Response(body=body_of(refusal), status=status_of(refusal), content_type="application/json")
         response.force_close()
         return response

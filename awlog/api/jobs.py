@@ -9,7 +9,8 @@ from awlog.api import wire
 from awlog.api.call import Call
 from awlog.api.describe import Operation, described
 from awlog.engine.jobs import Job, JobState
-from awlog.model.errors import NotFound
+from awlog.model.access import Scope
+from awlog.model.errors import NoSuchJob, NotFound
 from awlog.model.times import Micros, format_timestamp
 
 _ID_DIGITS_MAX = 15
@@ -57,8 +58,12 @@ async def list_jobs(call: Call) -> web.StreamResponse:
 
 @described(Operation(JobBody))
 async def get_job(call: Call) -> web.StreamResponse:
-    """One job: whether it waits, runs or has ended, and how far it is."""
-    return call.json(wire.encode(job_body(call.engine.jobs.get(_id(call)))))
+    """One job: whether it waits, runs or has ended, and how far it is. For admins, and for the token that started it."""
+    job = call.engine.jobs.get(_id(call))
+    is_own = job.started_by is not None and job.started_by == call.access.token_id
+    if not (is_own or call.access.may(Scope.ADMIN)):
+        raise NoSuchJob(job.id)
+    return call.json(wire.encode(job_body(job)))
 
 
 @described(Operation(JobBody))

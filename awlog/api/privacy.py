@@ -74,11 +74,11 @@ _APPLY: Final = msgspec.json.Decoder(ApplyBody)
 async def preview_filters(call: Call) -> web.StreamResponse:
     """What privacy filters, the stored ones or those given, would do to the events that are stored; changes nothing."""
     body = wire.decode(_PREVIEW, await call.json_body())
-    text = wire.value_or_none(body.rules)
+    given = text = wire.value_or_none(body.rules)
     if text is None:
         call.access.require(Scope.READ)  # the answer shows them, and settings belong to the server as a whole
         text = call.engine.reads.setting(FILTERS_SETTING) or b"[]"
-    rules = filter_rules(text)
+    rules = filter_rules(text, are_new=given is not None)
     views = [view.meta for view in call.engine.reads.buckets() if call.access.may(Scope.READ, view.meta.id)]
     is_admin = call.access.may(Scope.ADMIN)
     previews = await call.engine.editor.preview(

@@ -108,6 +108,7 @@ class HeaderBlocks:
         tokens: Admitting,
         *,
         body_bytes_max: int,
+        headers_max: int,
         now_s: Callable[[], float],
         heeds_proxies: bool = False,
     ) -> None:
@@ -116,6 +117,7 @@ class HeaderBlocks:
         self._heeds_proxies = heeds_proxies
         self._tokens = tokens
         self._body_bytes_max = min(body_bytes_max, BODY_BYTES_MAX)
+        self._headers_max = headers_max
         self._now_s = now_s
         self._known: OrderedDict[bytes, Known] = OrderedDict()
 
@@ -155,6 +157,8 @@ class HeaderBlocks:
         if message is None:
             return None
         headers = message.headers
+        if len(headers) > self._headers_max:
+            return None
         if message.version != HttpVersion11 or message.should_close or message.upgrade or message.chunked:
             return None
         if any(name in headers for name in _NEVER_KNOWN):

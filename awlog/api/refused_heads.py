@@ -31,6 +31,10 @@ def refused_head(head: bytes, limits: EdgeLimits) -> bytes | None:
                 f"The headers are longer than {limits.header_bytes} bytes; the setting `max_header_bytes` sets the limit"
             )
         )
+    if head.count(b"\n", begin + line_bytes) > limits.headers + 1:  # and the empty line
+        return _answer(
+            HeadersTooLarge(f"There are more than {limits.headers} headers; the setting `max_headers` sets the limit")
+        )
     return None
 
 

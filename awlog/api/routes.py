@@ -96,7 +96,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("0/retention/run", {"POST": Endpoint(retention.run_retention, ADMIN)}),
     Route("0/jobs", {"GET": Endpoint(jobs.list_jobs, ADMIN)}),
     Route("0/jobs/{job_id}", {
-        "GET": Endpoint(jobs.get_job, ADMIN),
+        "GET": Endpoint(jobs.get_job, WRITE, by_bucket=True),
         "DELETE": Endpoint(jobs.cancel_job, ADMIN),
     }),
     Route("0/log", {"GET": Endpoint(info.get_log, ADMIN)}),

@@ -81,19 +81,19 @@ class DiskBody(Struct):
 
 class StatusBody(Struct):
     """Counted since the start: `acknowledged`, writes that were answered, and how many in the `busiest_second`; `refused`,
-    requests by the type of the error.
+    requests by the type of the error. What is of the whole server is null for a token that may read some buckets only.
     """
 
     now: str
     uptime: float
-    acknowledged: int
-    busiest_second: int
-    waits: WaitsBody
-    heartbeats: HeartbeatsBody
-    refused: dict[str, int]
+    acknowledged: int | None
+    busiest_second: int | None
+    waits: WaitsBody | None
+    heartbeats: HeartbeatsBody | None
+    refused: dict[str, int] | None
     events: int
-    commits: CommitsBody
-    disk: DiskBody
+    commits: CommitsBody | None
+    disk: DiskBody | None
     buckets: list[BucketStatusBody]
 
 
@@ -152,24 +152,21 @@ async def get_status(call: Call) -> web.StreamResponse:
         if at % _STEP_BUCKETS == 0:
             await asyncio.sleep(0)
     server = engine.status.of_server()
-    body = StatusBody(
-        format_timestamp(engine.clock()),
-        round(server.uptime_s, 3),
-        server.acknowledged_count,
-        server.busiest_second_count,
-        WaitsBody(server.wait_p50_s, server.wait_p99_s),
-        HeartbeatsBody(server.merged_count, server.inserted_count, server.unchanged_count),
-        call.counts.refused,
-        events,
-        CommitsBody(
+    now, uptime_s = format_timestamp(engine.clock()), round(server.uptime_s, 3)
+    body = StatusBody(now, uptime_s, None, None, None, None, None, events, None, None, buckets)
+    if call.access.may(Scope.READ):
+        body.acknowledged = server.acknowledged_count
+        body.busiest_second = server.busiest_second_count
+        body.waits = WaitsBody(server.wait_p50_s, server.wait_p99_s)
+        body.heartbeats = HeartbeatsBody(server.merged_count, server.inserted_count, server.unchanged_count)
+        body.refused = call.counts.refused
+        body.commits = CommitsBody(
             server.commit_count,
             None if server.committed_us is None else format_timestamp(server.committed_us),
             server.commit_s,
             server.is_writable,
-        ),
-        DiskBody(server.file_bytes, server.free_bytes),
-        buckets,
-    )
+        )
+        body.disk = DiskBody(server.file_bytes, server.free_bytes)
     return await call.long_json(wire.encode(body))
 
 

@@ -62,6 +62,7 @@ class Edge:
         app.on_answered = self._lane.answered_by_aiohttp
         self._listeners = Listeners(places.sockets, self._accept)
         self._lane.on_full, self._lane.on_room = self._listeners.pause, self._listeners.resume
+        self._lane.on_sweep = app.lasting.sweep
         self._local_listener: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -106,6 +107,7 @@ def _header_blocks(engine: Engine, app: App, settings: ApiSettings) -> HeaderBlo
         app.guard,
         engine.tokens,
         body_bytes_max=settings.body_bytes_max,
+        headers_max=settings.limits.headers,
         now_s=asyncio.get_running_loop().time,
         heeds_proxies=bool(settings.proxies),
     )
@@ -122,4 +124,5 @@ def _http_server(app: App, limits: EdgeLimits) -> web.Server:
         lingering_time=_LINGER_S,
         max_line_size=limits.request_line_bytes,
         max_field_size=limits.header_bytes,
+        max_headers=limits.headers + 1,  # it may count the first line too
     )

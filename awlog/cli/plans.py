@@ -68,6 +68,7 @@ def api_settings_of(config: ServerConfig, identity: Identity) -> ApiSettings:
             bodies_bytes=config.max_bodies_bytes,
             request_line_bytes=config.max_request_line_bytes,
             header_bytes=config.max_header_bytes,
+            headers=config.max_headers,
             header_s=config.max_header_s,
             silence_s=config.max_silence_s,
             unread_s=config.max_unread_s,

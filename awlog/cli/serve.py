@@ -36,6 +36,7 @@ from awlog.cli.upgrading import upgrade
 from awlog.engine.access import AccessRules
 from awlog.model.errors import CannotStart, DataDamaged, OtherFormat
 from awlog.model.payload import limit_nesting
+from awlog.model.rules import limit_rules
 from awlog.storage.check import check
 from awlog.storage.copying import remove_abandoned
 from awlog.storage.damaged import DamagedEnvironment
@@ -66,6 +67,7 @@ def serve(**values: Any) -> None:
     os.umask(0o077)  # whatever is made from here on is the owner's alone
     _raise_open_files_limit()
     limit_nesting(config.max_json_nesting)
+    limit_rules(config.max_rules, config.max_pattern_bytes)
     prepare_directory(config.data_dir)
     sockets = handed_over_sockets()
     if sockets:

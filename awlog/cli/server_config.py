@@ -19,6 +19,7 @@ from awlog.engine.retention import RETENTION_INTERVAL_S
 from awlog.engine.store import CACHE_BYTES
 from awlog.engine.webhooks import WEBHOOK_INTERVAL_S
 from awlog.model.payload import NESTING_MAX
+from awlog.model.rules import PATTERN_BYTES_MAX, RULES_MAX
 from awlog.storage.room import RESERVE_BYTES
 
 _EDGE: Final = EdgeLimits()
@@ -96,6 +97,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     max_header_bytes: Annotated[int, Setting("Longest headers of a request, all together.", IntRange(256))] = (
         _EDGE.header_bytes
     )
+    max_headers: Annotated[int, Setting("Most headers of a request.", IntRange(16))] = _EDGE.headers
     max_header_s: Annotated[float, Setting("Longest time for the headers to arrive, seconds.", Seconds(1))] = (
         _EDGE.header_s
     )
@@ -105,6 +107,10 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     ] = _EDGE.unread_s
     max_json_nesting: Annotated[int, Setting("Most objects and lists inside each other.", IntRange(1, NESTING_MAX))] = (
         NESTING_MAX
+    )
+    max_rules: Annotated[int, Setting("Most rules of `privacy_filters`, and of `retention`.", _COUNT)] = RULES_MAX
+    max_pattern_bytes: Annotated[int, Setting("Longest pattern of a filter, UTF-8.", IntRange(1, 1 << 20))] = (
+        PATTERN_BYTES_MAX
     )
     max_form_parts: Annotated[int, Setting("Most parts of an import that is a form.", _COUNT)] = _EDGE.form_parts
     max_form_header_bytes: Annotated[int, Setting("Longest header of such a part.", IntRange(64))] = (

@@ -96,6 +96,7 @@ function tell() {
 
 /** A rate for each second or so; a restart begins anew. */
 function sample(status) {
+  if (status.acknowledged === null) return;
   if (sampled !== null && status.uptime >= sampled.uptime) {
     const seconds = status.uptime - sampled.uptime;
     if (seconds < 0.9) return;

@@ -34,7 +34,7 @@ class JobState(StrEnum):
 
 
 class Job(Struct):
-    """One piece of work. `done` of `total` steps; `counts` grow as it goes on."""
+    """One piece of work. `done` of `total` steps; `counts` grow as it goes on. `started_by`: the id of a token, or None."""
 
     id: int
     kind: str
@@ -46,6 +46,7 @@ class Job(Struct):
     total: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     error: str | None = None
+    started_by: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -68,14 +69,14 @@ class Jobs:
         self._next_id = 1
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, kind: str, work: Work) -> Job:
+    def start(self, kind: str, work: Work, *, started_by: str | None = None) -> Job:
         """Queues the work. Raises Unavailable if too much waits already."""
         if len(self._waiting) >= self._waiting_max:
             raise Unavailable(
                 f"{self._waiting_max} jobs wait already; try again when one has ended, "
                 "or raise the setting `max_jobs_waiting`"
             )
-        job = Job(self._next_id, kind, self._clock())
+        job = Job(self._next_id, kind, self._clock(), started_by=started_by)
         self._next_id += 1
         self._jobs[job.id] = job
         self._ended[job.id] = asyncio.Event()

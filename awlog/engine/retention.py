@@ -72,7 +72,7 @@ class Retention:
 
         Raises BadRequest, DataDamaged, Unavailable.
         """
-        rules = self.rules() if text is None else retention_rules(text)
+        rules = self.rules() if text is None else retention_rules(text, are_new=True)
         return await self._editor.preview(RetentionAt(rules, self._clock()), None)
 
     async def _obey(self, job: Job) -> None:

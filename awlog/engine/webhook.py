@@ -25,6 +25,8 @@ from awlog.model.errors import BadRequest
 _TIMEOUT_S: Final = 10.0
 _DEADLINE_S: Final = 20.0
 _ANSWER_BYTES_MAX: Final = 64 << 10
+# Too few to try out what a secret might be.
+_SHOWN_DIGITS: Final = 4
 SIGNATURE_HEADER: Final = "Awlog-Signature"
 # All that is given out for the world; every other block is special, old or new.
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
@@ -42,9 +44,10 @@ class Webhook(Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """The URL without what may be secret in it."""
+        """The host, and no more of the URL than tells it from another: services put secrets into paths."""
         parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        host = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+        return f"{host}/…{hashlib.sha256(self.url.encode()).hexdigest()[:_SHOWN_DIGITS]}"
 
 
 class NotDelivered(Exception):

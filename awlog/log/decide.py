@@ -14,12 +14,12 @@ from awlog.log.decision import Appended, Decision, Stored, given
 from awlog.log.editing import decide_edits
 from awlog.log.filtering import decide_filtered_heartbeat, filtered_import, filtered_insert
 from awlog.log.filters import SETTING as FILTERS_SETTING
-from awlog.log.filters import filters_of
+from awlog.log.filters import check_filters
 from awlog.log.heartbeats import decide_heartbeat, decide_heartbeats
 from awlog.log.mirror import decide_push, require_own
 from awlog.log.placement import youngest_but_the_tail
 from awlog.log.retention import SETTING as RETENTION_SETTING
-from awlog.log.retention import retention_rules
+from awlog.log.retention import check_retention
 from awlog.log.sealing import moved, seal_new
 from awlog.log.segment import EVENT_BYTES, SEGMENT_EVENTS
 from awlog.log.state import BucketState, LoadSegment, State
@@ -146,7 +146,10 @@ def decide(state: State, command: Command, load: LoadSegment) -> Decision:
 
 
 # Settings that the server itself obeys, and what says whether they can be obeyed.
-_CHECKS: Final[dict[str, Callable[[bytes], object]]] = {FILTERS_SETTING: filters_of, RETENTION_SETTING: retention_rules}
+_CHECKS: Final[dict[str, Callable[[bytes], object]]] = {
+    FILTERS_SETTING: check_filters,
+    RETENTION_SETTING: check_retention,
+}
 
 
 def check_setting(key: str, value: bytes) -> None:

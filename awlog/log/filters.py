@@ -19,15 +19,14 @@ import msgspec
 import re2  # type: ignore[import-untyped]
 from msgspec import Struct
 
-from awlog.log.rule_list import RULES_MAX, decode_rules
+from awlog.log.rule_list import decode_rules
 from awlog.model.errors import BadRequest
 from awlog.model.event import Event, Payload
 from awlog.model.payload import decoded, encoded
-from awlog.model.rules import FilterRule
+from awlog.model.rules import RULES_MAX, FilterRule, check_pattern_length
 
 SETTING: Final = "privacy_filters"
 
-PATTERN_BYTES_MAX: Final = 4096
 # Verdicts kept in all buckets together: some MiB. Long payloads seldom come again.
 _KNOWN_MAX: Final = 16_384
 _KNOWN_PAYLOAD_BYTES_MAX: Final = 2048
@@ -51,10 +50,12 @@ class Filters:
     text.
     """
 
-    def __init__(self, text: bytes) -> None:
-        """`text`: the setting, as JSON. Raises BadRequest, which names the rule and says why."""
+    def __init__(self, text: bytes, *, are_new: bool = False) -> None:
+        """`text`: the setting, as JSON. Raises BadRequest, which names the rule and says why. Only `are_new` rules must be
+        within the limits.
+        """
         self.text = text
-        self.rules = decode_rules(text, SETTING, _DECODER, _check)
+        self.rules = decode_rules(text, SETTING, _DECODER, _check_new if are_new else _check, are_new=are_new)
         self._compiled = [_Compiled(at, rule) for at, rule in enumerate(self.rules) if rule.enabled]
         self._by_bucket: dict[str, _BucketVerdicts | None] = {}
         self._known_count = 0
@@ -182,6 +183,16 @@ def filters_of(text: bytes | None) -> Filters | None:
     return filters if filters.apply_somewhere else None
 
 
+def check_filters(text: bytes) -> None:
+    """For filters that are to be stored. Raises BadRequest."""
+    Filters(text, are_new=True)
+
+
+def _check_new(rule: FilterRule) -> None:
+    check_pattern_length(rule.pattern)
+    _check(rule)
+
+
 def _check(rule: FilterRule) -> None:
     """Raises BadRequest for what the types do not say."""
     if not rule.field:
@@ -197,8 +208,6 @@ def _check(rule: FilterRule) -> None:
 @lru_cache(maxsize=2 * RULES_MAX)
 def compile_pattern(pattern: str) -> Any:
     """For RE2. Raises BadRequest, which says why it is none."""
-    if len(pattern.encode()) > PATTERN_BYTES_MAX:
-        raise BadRequest(f"`pattern` is longer than {PATTERN_BYTES_MAX} bytes")
     if _NEVER_A_BOUNDARY.search(pattern):
         raise BadRequest(
             r"`pattern` has \b or \B beside a letter beyond ASCII, which is in no word for RE2: "

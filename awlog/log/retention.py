@@ -36,9 +36,16 @@ class RetentionAt(Struct, frozen=True, tag="retention"):
 _DECODER: Final = msgspec.json.Decoder(RetentionRule)
 
 
-def retention_rules(text: bytes | None) -> list[RetentionRule]:
-    """The rules that a setting's JSON text means. Raises BadRequest, which names the rule and says why."""
-    return [] if text is None else decode_rules(text, SETTING, _DECODER, _check)
+def check_retention(text: bytes) -> None:
+    """For rules that are to be stored. Raises BadRequest."""
+    retention_rules(text, are_new=True)
+
+
+def retention_rules(text: bytes | None, *, are_new: bool = False) -> list[RetentionRule]:
+    """The rules that a setting's JSON text means. Raises BadRequest, which names the rule and says why. Only `are_new` rules
+    must be within the limit.
+    """
+    return [] if text is None else decode_rules(text, SETTING, _DECODER, _check, are_new=are_new)
 
 
 def _check(rule: RetentionRule) -> None:

@@ -9,22 +9,24 @@ import msgspec
 from msgspec import Raw
 
 from awlog.model.errors import BadRequest
+from awlog.model.rules import check_rule_count
 
-RULES_MAX: Final = 500
 _LIST: Final = msgspec.json.Decoder(list[Raw])
 _R = TypeVar("_R")
 
 
 def decode_rules(
-    text: bytes, setting: str, decoder: msgspec.json.Decoder[_R], check: Callable[[_R], object]
+    text: bytes, setting: str, decoder: msgspec.json.Decoder[_R], check: Callable[[_R], object], *, are_new: bool
 ) -> list[_R]:
-    """`check` raises BadRequest for what the types do not say. Raises BadRequest, which names the rule and says why."""
+    """`check` raises BadRequest for what the types do not say. Only rules that `are_new` must be few enough: what is stored
+    is obeyed whatever the limit is now. Raises BadRequest, which names the rule and says why.
+    """
     try:
         given = _LIST.decode(text)
     except msgspec.MsgspecError:
         raise BadRequest(f"`{setting}` must be a list of rules, each an object") from None
-    if len(given) > RULES_MAX:
-        raise BadRequest(f"`{setting}` has {len(given)} rules; at most {RULES_MAX} are taken")
+    if are_new:
+        check_rule_count(setting, len(given))
     rules = []
     for at, raw in enumerate(given):
         try:

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from awlog.model.bucket import BUCKET_ID_BYTES_MAX, is_valid_bucket_id
 from awlog.model.errors import BadRequest, Forbidden, Unauthorized
 from awlog.model.times import Micros
 
@@ -58,9 +59,10 @@ def parse_grant(text: str) -> Grant:
     if not colon:
         return Grant(Scope(name))
     prefix = pattern.removesuffix("*")
-    if not prefix or prefix == pattern or "*" in prefix or not prefix.isprintable():
+    if prefix == pattern or "*" in prefix or not prefix.isprintable() or not is_valid_bucket_id(prefix):
         raise BadRequest(
-            "A scope's prefix of bucket ids is a printable text with one `*`, at its end: append:my-bucket*"
+            "A scope's prefix of bucket ids is a printable text that a bucket id may begin with, of at most "
+            f"{BUCKET_ID_BYTES_MAX} bytes, with one `*`, at its end: append:my-bucket*"
         )
     return Grant(Scope(name), prefix)
 

@@ -75,7 +75,11 @@ class Edge:
         self.app = App(engine, self.settings, self.in_progress)
         self.server = web.Server(self.app, access_log=None, auto_decompress=False)
         self.blocks = HeaderBlocks(
-            self.app.guard, engine.tokens, body_bytes_max=self.settings.body_bytes_max, now_s=loop.time
+            self.app.guard,
+            engine.tokens,
+            body_bytes_max=self.settings.body_bytes_max,
+            headers_max=self.settings.limits.headers,
+            now_s=loop.time,
         )
         engine.tokens.on_changed(self.blocks.forget_all)
         self.lane = FastLane(engine, self.blocks, self.in_progress, self.server, self.settings.limits)

@@ -27,7 +27,7 @@ CASES: list[tuple[str, str, Any, tuple[bool, bool, bool, bool]]] = [
     ("POST", "retention/preview", {}, (True, False, False, False)),
     ("POST", "retention/run", {}, (True, False, False, False)),
     ("GET", "jobs", None, (True, False, False, False)),
-    ("GET", "jobs/1", None, (True, False, False, False)),
+    ("GET", "jobs/1", None, (True, False, True, False)),
     ("DELETE", "jobs/1", None, (True, False, False, False)),
 ]
 

@@ -63,7 +63,7 @@ def guard() -> WatchedGuard:
 
 @pytest.fixture
 def blocks(guard: WatchedGuard, clock: Clock) -> HeaderBlocks:
-    return HeaderBlocks(guard, Open(), body_bytes_max=1 << 20, now_s=clock)
+    return HeaderBlocks(guard, Open(), body_bytes_max=1 << 20, headers_max=128, now_s=clock)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,9 @@ async def test_the_block_that_was_not_used_for_the_longest_time_is_forgotten_fir
 async def test_longer_bodies_are_none_of_the_lane(guard: WatchedGuard, clock: Clock, length: int):
     """The lane's own bound, or the setting if that is less."""
     bytes_max = 50 if length <= 51 else 1 << 20
-    found = HeaderBlocks(guard, Open(), body_bytes_max=bytes_max, now_s=clock).find(LINE, block(length))
+    found = HeaderBlocks(guard, Open(), body_bytes_max=bytes_max, headers_max=128, now_s=clock).find(
+        LINE, block(length)
+    )
     assert (found is not None) == (length in (BODY_BYTES_MAX, 50))
 
 
@@ -213,7 +215,7 @@ class Expiring(Open):
 async def test_what_a_token_allows_is_known_no_longer_than_the_token_lasts(guard: WatchedGuard, clock: Clock):
     """By the wall clock, which may jump; and for which buckets."""
     engine = Expiring()
-    blocks = HeaderBlocks(guard, engine, body_bytes_max=1 << 20, now_s=clock)
+    blocks = HeaderBlocks(guard, engine, body_bytes_max=1 << 20, headers_max=128, now_s=clock)
     known = blocks.find(LINE, block())
     assert known is not None
     assert known.prefixes == ("a-",)
@@ -231,4 +233,6 @@ async def test_a_header_block_of_a_stranger_is_not_known(guard: WatchedGuard, cl
         def admit(self, authorization: Sequence[str]) -> Admission:
             raise Unauthorized("no token")
 
-    assert HeaderBlocks(guard, Closed(), body_bytes_max=1 << 20, now_s=clock).find(LINE, block()) is None
+    assert (
+        HeaderBlocks(guard, Closed(), body_bytes_max=1 << 20, headers_max=128, now_s=clock).find(LINE, block()) is None
+    )

@@ -27,10 +27,13 @@ LIMITS = {
     "max_import_bytes": 300_000,
     "max_request_line_bytes": 2_000,
     "max_header_bytes": 3_000,
+    "max_headers": 20,
     "max_header_s": 2,
     "max_silence_s": 2,
     "max_unread_s": 2,
     "max_json_nesting": 20,
+    "max_rules": 3,
+    "max_pattern_bytes": 40,
     "max_form_parts": 3,
     "max_form_header_bytes": 400,
     "max_query_bytes": 300,
@@ -84,6 +87,30 @@ def with_headers(size: int) -> bytes:
     return b"GET /api/0/info HTTP/1.1\r\n" + start + b"x" * (size - len(start) - len(end)) + end
 
 
+def many_headers(count: int) -> bytes:
+    """The heartbeat of a watcher, with so many."""
+    extra = [f"X-{number}: 1" for number in range(count - 3)]
+    body = b'{"timestamp":"2024-05-01T10:00:00Z","duration":0,"data":{}}'
+    request = post("/api/0/buckets/b/heartbeat?pulsetime=1", body, JSON, *extra)
+    assert request.partition(b"\r\n\r\n")[0].count(b"\r\n") == count
+    return request
+
+
+def rules(count: int, pattern: str = "x") -> bytes:
+    rule = {"enabled": True, "field": "title", "pattern": pattern, "action": "drop"}
+    return post("/api/0/settings/privacy_filters", json.dumps([rule] * count).encode())
+
+
+def retention(count: int) -> bytes:
+    return post("/api/0/settings/retention", json.dumps([{"bucket_prefix": "x", "max_events": 5}] * count).encode())
+
+
+def searched(size: int) -> bytes:
+    """What is to be deleted, by a pattern."""
+    asked_for = {"filter": {"field": "title", "pattern": "x" * size}, "dry_run": True}
+    return post("/api/0/buckets/b/delete", json.dumps(asked_for).encode())
+
+
 def nested(depth: int) -> bytes:
     """Data that are `depth` levels deep."""
     data = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
@@ -110,6 +137,11 @@ CASES = {
     "import": Case("max_import_bytes", padded("/api/0/import", b'{"buckets":{}}'), 413, "PayloadTooLarge"),
     "request line": Case("max_request_line_bytes", with_line, 414, "URITooLong"),
     "headers": Case("max_header_bytes", with_headers, 431, "HeadersTooLarge"),
+    "number of headers": Case("max_headers", many_headers, 431, "HeadersTooLarge"),
+    "filters": Case("max_rules", rules, 400, "BadRequest"),
+    "retention": Case("max_rules", retention, 400, "BadRequest"),
+    "pattern": Case("max_pattern_bytes", lambda size: rules(1, "x" * size), 400, "BadRequest"),
+    "pattern of a deletion": Case("max_pattern_bytes", searched, 400, "BadRequest"),
     "nesting": Case("max_json_nesting", nested, 400, "BadRequest"),
     "form parts": Case("max_form_parts", form, 400, "BadRequest"),
     "form header": Case("max_form_header_bytes", form_with_header, 400, "BadRequest"),
@@ -151,6 +183,22 @@ def test_a_head_that_never_ends_is_refused_before_it_does(small: Server, request
         wire.send(request_of(10_000_000)[:-4])
         assert wire.answer().status in (414, 431)
         assert wire.finish() == b""
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [lambda: with_line(9_000), lambda: with_headers(9_000), lambda: many_headers(60)],
+    ids=["line", "headers", "number"],
+)
+def test_limits_of_the_head_hold_on_a_connection_that_stays_with_aiohttp(small: Server, request_of: Any) -> None:
+    """Behind a body in chunks, whose end only aiohttp knows: the words are ours."""
+    with Wire(small) as wire:
+        wire.send(in_chunks(10))
+        assert wire.answer().status == 200
+        wire.send(request_of())
+        refused = wire.answer()
+        assert (refused.status, refused.json()["type"]) == (431, "HeadersTooLarge")
+        assert "max_headers" in refused.json()["message"]
 
 
 def test_headers_that_trickle_end_with_the_connection(small: Server) -> None:

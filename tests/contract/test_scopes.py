@@ -69,7 +69,7 @@ EXPECTED: Final = {
     ("POST", "0/retention/preview"): "r*",
     ("POST", "0/retention/run"): "*",
     ("GET", "0/jobs"): "*",
-    ("GET", "0/jobs/{job_id}"): "*",
+    ("GET", "0/jobs/{job_id}"): "W*",
     ("DELETE", "0/jobs/{job_id}"): "*",
     ("GET", "0/log"): "*",
     ("POST", "0/admin/backup"): "*",

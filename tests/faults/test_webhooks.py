@@ -85,7 +85,7 @@ def test_what_changes_is_delivered_signed_again_until_taken_and_on_after_a_crash
     receiver = Receiver()
     secret = tmp_path / "secret"
     secret.write_text(f"{SECRET}\n")
-    url = f"http://127.0.0.1:{receiver.port}/hook?key=hidden"
+    url = f"http://127.0.0.1:{receiver.port}/services/hidden-in-a-path?key=hidden"
     args = ("--webhook-url", url, "--webhook-secret-file", str(secret), "--webhook-interval-s", "0.1")
     server = Server(tmp_path / "data", *args, "--webhook-allow-private", "--webhook-prefix", "notes")
     with server:
@@ -113,6 +113,7 @@ def test_what_changes_is_delivered_signed_again_until_taken_and_on_after_a_crash
         eventually(lambda: ask("GET", "/api/0/webhooks/deliveries").json())
         shown = ask("GET", "/api/0/webhooks/deliveries").body.decode()
         assert json.loads(shown)[0]["status"] == 204
+        assert json.loads(shown)[0]["url"].startswith(f"http://127.0.0.1:{receiver.port}/…")
         for hidden in ("canary", "hidden", SECRET):
             assert hidden not in shown
             assert hidden not in server.log_text()

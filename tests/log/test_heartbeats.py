@@ -189,6 +189,16 @@ def test_resending_any_stretch_of_a_stream_changes_nothing(stretches: list[tuple
     assert often.events() == once.events()
 
 
+def test_who_sends_under_many_names_pushes_out_nobody_else(monkeypatch: pytest.MonkeyPatch):
+    """One token's names take the places of its own; those who send under their own names find theirs, whoever came first."""
+    monkeypatch.setattr(apply_module, "PRODUCERS_MAX", 6)
+    store = store_with()
+    for name in ("desk", "t1\nphone", "t2\nlaptop", *(f"t3\nname {n}" for n in range(50)), "t4\nnew", "t4\nnewer"):
+        store.apply(ProducerAdvanced(name, 1))
+    kept = ["desk", "t1\nphone", "t2\nlaptop", "t3\nname 49", "t4\nnew", "t4\nnewer"]
+    assert list(store.staged.producers) == list(store.durable.producers) == kept
+
+
 def test_the_producer_that_was_silent_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch):
     """Deterministically: by how many others were heard since, and by no clock."""
     monkeypatch.setattr(apply_module, "PRODUCERS_MAX", 3)

@@ -45,7 +45,7 @@ class Buckets {
       const [buckets, status, sizes] = await Promise.all([get("buckets/", this.signal), get("status", this.signal), get("sizes", this.signal)]);
       const counts = new Map(status.buckets.map((bucket) => [bucket.id, bucket.events]));
       const all = Object.values(buckets);
-      replace(this.summary, `${plural(all.length, "bucket")}, ${plural(status.events, "event")}, ${bytes(status.disk.file_bytes)} on the disk`);
+      replace(this.summary, `${plural(all.length, "bucket")}, ${plural(status.events, "event")}${status.disk === null ? "" : `, ${bytes(status.disk.file_bytes)} on the disk`}`);
       replace(this.table, all.length ? this.rows(all, counts, sizes) : h("p", { class: "notice" }, "There is no bucket yet. A watcher makes its own when it starts; an import brings others."));
       this.place.dataset.settled = String(Number(this.place.dataset.settled ?? 0) + 1);
     } catch (error) {

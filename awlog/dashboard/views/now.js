@@ -122,6 +122,11 @@ function makeTiles() {
     show(status) {
       const nowMs = serverNow().getTime();
       setText(writes.value, live.rates.length ? rate(live.rates.at(-1)) : "–");
+      // What is of the whole server is not told to who may read some buckets only.
+      for (const each of [writes, waits, durable, disk, { node: outcomes }]) each.node.hidden = status.commits === null;
+      setText(events.value, count(status.events));
+      setText(events.note, `in ${plural(status.buckets.length, "bucket")}`);
+      if (status.commits === null) return;
       setText(writes.note, status.busiest_second ? `${count(status.busiest_second)} in the busiest second` : "none since the start");
       drawRates(chart.firstChild);
       const { commits, waits: { p50, p99 } } = status;
@@ -130,8 +135,6 @@ function makeTiles() {
       setText(durable.value, commits.at === null ? "all" : `${span((nowMs - Date.parse(commits.at)) / 1000)} ago`);
       durable.node.dataset.state = commits.is_writable ? "good" : "bad";
       setText(durable.note, !commits.is_writable ? "the disk refuses writes" : commits.at === null ? "nothing written since the start" : `synced in ${wait(commits.seconds)}`);
-      setText(events.value, count(status.events));
-      setText(events.note, `in ${plural(status.buckets.length, "bucket")}`);
       setText(disk.value, bytes(status.disk.file_bytes));
       setText(disk.note, `${bytes(status.disk.free_bytes)} free`);
       setText(outcomes, outcomesOf(status, nowMs));
