@@ -27,6 +27,7 @@ from awlog.cli.edge import Edge, Places
 from awlog.cli.exposure import check_exposure, reached_at
 from awlog.cli.listening import listen, listen_unix
 from awlog.cli.local_socket import listen_locally, stop_listening_locally
+from awlog.cli.malloc import use_one_arena
 from awlog.cli.options import server_config, server_options
 from awlog.cli.plans import access_rules_of, api_settings_of, engine_of
 from awlog.cli.server_config import ServerConfig
@@ -63,6 +64,7 @@ def serve(**values: Any) -> None:
     """
     config = server_config(values)
     began_s = time.monotonic()
+    use_one_arena()
     telemetry.set_up("json" if config.log_format == "json" else "console", config.log_level)
     os.umask(0o077)  # whatever is made from here on is the owner's alone
     _raise_open_files_limit()

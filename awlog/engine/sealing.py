@@ -9,15 +9,16 @@ from typing import Any, Final
 from msgspec import Struct
 
 from awlog.engine.store import Store
-from awlog.log.sealing import oldest_records, records_to_seal, seal_together, small_segments
-from awlog.log.segment import SEGMENT_EVENTS, ZSTD_LEVEL, ZSTD_LEVEL_SOON
+from awlog.log.sealing import oldest_records, records_to_seal, seal_together, small_segments, weight
+from awlog.log.segment import EVENT_BYTES, SEGMENT_EVENTS, ZSTD_LEVEL, ZSTD_LEVEL_SOON
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import BucketState, State
 from awlog.model.event import BucketNumber, Event
 from awlog.model.facts import Fact, RecordsSealed
 
-# Events that are encoded for one commit: about 4 ms, and as much of the loop's time as one full segment takes.
-_COMMIT_EVENTS: Final = SEGMENT_EVENTS
+# What is encoded for one commit weighs as much as a full segment: about 4 ms, as much of the loop's time as that takes, and
+# 4 MiB of texts, which are held three times: as records, as a segment, and as pages that the transaction has changed.
+_COMMIT_WEIGHT: Final = SEGMENT_EVENTS * EVENT_BYTES
 
 
 class _ToSeal(Struct, frozen=True):
@@ -56,7 +57,7 @@ class Sealing:
         Durable when it returns. `soon`: somebody waits.
         """
         to_seal: list[_ToSeal] = []
-        event_count = 0
+        taken = 0
         for bucket_number in bucket_numbers:
             async with self._store.snapshot() as snapshot:
                 bucket = self._store.durable.numbered(bucket_number)
@@ -65,10 +66,10 @@ class Sealing:
                     small = small_segments(len(records), bucket.index)
                     sealed = [(entry, snapshot.sealed(bucket_number, entry)) for entry in small]
                     to_seal.append(_ToSeal(bucket_number, records, sealed))
-                    event_count += len(records) + sum(entry.count for entry in small)
-            if event_count >= _COMMIT_EVENTS or bucket_number == bucket_numbers[-1]:
+                    taken += weight(records) + EVENT_BYTES * sum(entry.count for entry in small)
+            if taken >= _COMMIT_WEIGHT or bucket_number == bucket_numbers[-1]:
                 await self._seal(to_seal, ZSTD_LEVEL_SOON if soon else ZSTD_LEVEL)
-                to_seal, event_count = [], 0
+                to_seal, taken = [], 0
             await asyncio.sleep(0)
 
     async def _seal(self, to_seal: list[_ToSeal], level: int) -> None:
