@@ -37,7 +37,8 @@ from awlog.api.events import read_insertion
 from awlog.api.failures import refusal
 from awlog.api.heartbeat import read_heartbeat
 from awlog.api.in_progress import InProgress
-from awlog.api.proxies import UNIX_PEER, Proxies, peer_of
+from awlog.api.open_connections import SWEEP_S, OpenConnections
+from awlog.api.proxies import Proxies, peer_of
 from awlog.api.recognise import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_END, HeaderBlocks, Known, Lines
 from awlog.api.refused_heads import refused_head, too_many_connections
 from awlog.engine.bulk import shown
@@ -47,7 +48,6 @@ from awlog.model.errors import AwlogError, Refused
 _log: Final = structlog.get_logger(part="api")
 
 _NO_PROXIES: Final = Proxies(())
-_SWEEP_S: Final = 1.0
 # Sweeps that a request may take to arrive. aiohttp waits for slower ones, with the limits and time-outs of the ordinary way.
 _ARRIVAL_SWEEPS: Final = 2
 # Sweeps in which what comes behind a refusal is thrown away.
@@ -65,11 +65,7 @@ _LENT_HEAD: Final = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS) (?:[^\r\n
 
 
 class FastLane:
-    """Makes the protocols of accepted connections: the factory for `loop.create_server`. Owns their sweep.
-
-    on_full, on_room  told when as many connections are open as there may be, and when there is room again
-    on_sweep          told once a second, while there are connections
-    """
+    """Makes the protocols of accepted connections: the factory for `loop.create_server`."""
 
     def __init__(
         self,
@@ -83,76 +79,33 @@ class FastLane:
         proxies: Proxies = _NO_PROXIES,
     ) -> None:
         """`make_handler`: the server that takes what is not for the lane, all if there are no `blocks`. Its App reports to
-        `begun_by_aiohttp`, `answered_by_aiohttp` and `ended_by_aiohttp`. Connections of `proxies`, behind each of which are
-        many clients, are counted only in all.
+        `begun_by_aiohttp`, `answered_by_aiohttp` and `ended_by_aiohttp`. `proxies`: as for `OpenConnections`.
         """
         self.engine = engine
         self.blocks = blocks
         self.limits = limits
-        self.on_full: Callable[[], None] = lambda: None
-        self.on_room: Callable[[], None] = lambda: None
-        self.on_sweep: Callable[[], None] = lambda: None
-        self._is_full = False
-        self._counts: dict[str, int] = {}  # connections of each address
-        self._proxies = proxies
+        self.connections = OpenConnections(limits, proxies, self._forget_old_blocks)
         self.lines = Lines(base_path)
         self.in_progress = in_progress
         self.make_handler = make_handler
         self.answered_count = 0
         self.handed_over_count = 0
         self.lent: dict[web.RequestHandler, _Connection] = {}
-        self._connections: set[_Connection] = set()
-        self._loop = asyncio.get_running_loop()
-        self._sweep_timer: asyncio.TimerHandle | None = None
         self._tail_second = 0
         self._tail = b""
 
     def __call__(self) -> asyncio.Protocol:
         connection = _Connection(self)
-        self.add(connection)
+        self.connections.add(connection)
         return connection
 
     def behind_handshake(self) -> asyncio.Protocol:
         """As `self()`, for TLS: counted when its handshake is done, for nobody is told of one that fails."""
         return _Connection(self)
 
-    def add(self, connection: _Connection) -> None:
-        """Counts one more that is open, if it is not counted yet."""
-        self._connections.add(connection)
-        if self._sweep_timer is None:
-            self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep_again)
-        if len(self._connections) >= self.limits.connections and not self._is_full:
-            self._is_full = True
-            self._loop.call_soon(self.on_full)  # not at once: this one is not accepted yet
-
     @property
     def connection_count(self) -> int:
-        return len(self._connections)
-
-    def is_shared(self, address: str) -> bool:
-        """Is it not of one client: a Unix socket's, or a proxy's?"""
-        return address == UNIX_PEER or (bool(self._proxies) and self._proxies.trusts(address))
-
-    def admit(self, address: str) -> bool:
-        """Counts one more connection of this address. False if it has too many."""
-        count = self._counts.get(address, 0)
-        if count >= self.limits.connections_per_address:
-            return False
-        self._counts[address] = count + 1
-        return True
-
-    def remove(self, connection: _Connection, address: str | None) -> None:
-        """`address`: the one it was counted under, if it was admitted."""
-        self._connections.discard(connection)
-        if address is not None:
-            count = self._counts[address] - 1
-            if count:
-                self._counts[address] = count
-            else:
-                del self._counts[address]
-        if self._is_full and len(self._connections) < self.limits.connections:
-            self._is_full = False
-            self.on_room()
+        return len(self.connections)
 
     def answer_tail(self) -> bytes:
         """The headers that every answer ends with, as aiohttp writes them."""
@@ -181,26 +134,16 @@ class FastLane:
             connection.take_back(request, response)
 
     def close(self) -> None:
-        """Closes all connections that are in the lane, and ends the sweep."""
-        if self._sweep_timer is not None:
-            self._sweep_timer.cancel()
-        for connection in list(self._connections):
-            connection.close()
+        """Closes all connections that are in the lane."""
+        self.connections.close()
         _log.info("fast lane", answered=self.answered_count, handed_over=self.handed_over_count)
 
-    def sweep(self) -> None:
-        """Looks at all connections and known blocks; once a second."""
-        self.on_sweep()
-        if self.blocks is not None:
-            self.blocks.forget_old()
-        for connection in list(self._connections):
-            connection.tick()
-
-    def _sweep_again(self) -> None:
-        """The one timer of all connections, while there is something to watch."""
-        self.sweep()
-        watching = self._connections or (self.blocks is not None and len(self.blocks))
-        self._sweep_timer = self._loop.call_later(_SWEEP_S, self._sweep_again) if watching else None
+    def _forget_old_blocks(self) -> bool:
+        """Are there others left?"""
+        if self.blocks is None:
+            return False
+        self.blocks.forget_old()
+        return len(self.blocks) > 0
 
 
 class _Connection(asyncio.Protocol):
@@ -258,18 +201,18 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._lane.add(self)
+        self._lane.connections.add(self)
         address = peer_of(transport)
-        if self._lane.is_shared(address):
+        if self._lane.connections.is_shared(address):
             return
-        if self._lane.admit(address):
+        if self._lane.connections.admit(address):
             self._address = address
         else:
             self._refuse(too_many_connections(self._lane.limits.connections_per_address))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._lane.remove(self, self._address)
+        self._lane.connections.remove(self, self._address)
         if self._wanted_bytes:
             self._end_request()
         self._received = b""
@@ -522,7 +465,7 @@ class _Connection(asyncio.Protocol):
             self._lent_bytes, self._lent_head, self._sweeps = 0, b"", 0
             self.is_asked = self.is_arriving = False
             # The handler would close the connection an hour after its last request; when it has gone to rest it need not.
-            asyncio.get_running_loop().call_later(_SWEEP_S, self._let_rest)
+            asyncio.get_running_loop().call_later(SWEEP_S, self._let_rest)
         else:
             self._stays, self._lent_head = True, b""
 

@@ -61,8 +61,9 @@ class Edge:
         app.on_ended = self._lane.ended_by_aiohttp
         app.on_answered = self._lane.answered_by_aiohttp
         self._listeners = Listeners(places.sockets, self._accept)
-        self._lane.on_full, self._lane.on_room = self._listeners.pause, self._listeners.resume
-        self._lane.on_sweep = app.lasting.sweep
+        connections = self._lane.connections
+        connections.on_full, connections.on_room = self._listeners.pause, self._listeners.resume
+        connections.on_sweep = app.lasting.sweep
         self._local_listener: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -75,7 +76,7 @@ class Edge:
 
     async def close(self) -> None:
         """Refuses who comes, finishes what has begun, and ends all connections."""
-        self._lane.on_room = lambda: None
+        self._lane.connections.on_room = lambda: None
         self._listeners.close()
         if self._local_listener is not None:
             self._local_listener.close()

@@ -472,4 +472,4 @@ async def test_a_bucket_that_is_deleted_or_made_meanwhile_is_seen(edge: Edge, en
 def sweep(lane: FastLane, count: int) -> None:
     """As if so many seconds had passed."""
     for _ in range(count):
-        lane.sweep()
+        lane.connections.sweep()
