@@ -103,7 +103,8 @@ class Head:
 
     def count_from(self, start_us: int) -> int:
         """How many records begin at this instant or later. O(log n)."""
-        return len(self._order) - self._order.bisect_left((Micros(start_us), -(1 << 63)))
+        order = self._ordered()
+        return len(order) - order.bisect_left((Micros(start_us), -(1 << 63)))
 
     def youngest(self) -> Event | None:
         """The record with the greatest start, of equal ones the greatest seq. O(log n + equal starts)."""

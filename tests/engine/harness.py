@@ -223,6 +223,10 @@ class WatchedEngine(Engine):
         """What the records of all heads take."""
         return sum(bucket.head.size_bytes for bucket in self._store.durable.buckets())
 
+    def noted_bytes(self) -> int:
+        """What upkeep takes that for."""
+        return self._upkeep._heads_bytes
+
     def limit_heads(self, size_bytes: int) -> None:
         self._upkeep._heads_bytes_max = size_bytes
 

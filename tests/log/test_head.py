@@ -67,6 +67,7 @@ def test_a_head_says_what_a_plain_list_says(
         assert len(head) == len(held)
         assert sorted(head, key=lambda one: one.seq) == sorted(held, key=lambda one: one.seq)
         assert head.youngest() == youngest(held)
+        assert head.count_from(3) == sum(one.start_us >= 3 for one in held)
         assert head.min_start_us() == min((one.start_us for one in held), default=None)
         assert head.max_end_us() == max((one.end_us for one in held), default=None)
         assert head.size_bytes == sum(RECORD_BYTES + len(one.payload) for one in held)

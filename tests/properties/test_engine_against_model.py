@@ -31,9 +31,11 @@ from awlog.engine.editor import Editor
 from awlog.engine.feed_page import PageEnd, read_page
 from awlog.engine.jobs import Job
 from awlog.engine.looking import FoundPart, Looked, LookRequest, look_at
+from awlog.engine.upkeep import HEADS_BYTES_MAX
 from awlog.log.columns import columns_of_new
 from awlog.log.decision import Appended
 from awlog.log.decision import Stored as EngineStored
+from awlog.log.head import RECORD_BYTES
 from awlog.model import commands
 from awlog.model.access import Access, Grant, Scope
 from awlog.model.edits import Edit, Edited, Erase, FieldMatch, Obey
@@ -639,6 +641,12 @@ class EngineAgainstModel(RuleBasedStateMachine):
                 self._ask([Insert(bucket.meta.id, (Sent(0, 0, {}),))])
         self._run(self._engine.upkept())
 
+    @rule(size_bytes=st.sampled_from([0, 1500, 1500, 6000, HEADS_BYTES_MAX]))
+    def leave_little_memory_to_heads(self, size_bytes: int) -> None:
+        """Few records are sealed early, and small segments become part of the next ones."""
+        self._engine.limit_heads(size_bytes)
+        self._ask([Setting("k", 1)])
+
     @rule()
     def restart(self) -> None:
         """C5: the digest is the same."""
@@ -711,6 +719,17 @@ class EngineAgainstModel(RuleBasedStateMachine):
                 self.model.take(request, answer_of(answer))
 
     # After every step
+
+    @invariant()
+    def what_heads_take_is_known(self) -> None:
+        """Else they would be sealed too early or too late, for ever."""
+        self._run(self._engine.quiet())
+        for state in (self._engine.durable_state, self._engine.staged_state):
+            for bucket in state.buckets():
+                held = list(bucket.head)
+                assert bucket.head.size_bytes == sum(RECORD_BYTES + len(event.payload) for event in held)
+                assert bucket.head.count_from(0) == sum(event.start_us >= 0 for event in held)
+        assert self._engine.noted_bytes() == self._engine.heads_bytes()
 
     @invariant()
     def the_files_are_whole(self) -> None:
