@@ -120,7 +120,7 @@ class Engine:
             cache_bytes=cache_bytes,
             open_writer=open_writer,
             settled=lambda: self._committer.settled(),
-            on_started_over=self._start_from_durable,
+            on_started_over=self._start_over,
         )
         self.readers = Readers(
             data_dir, query_limits, environment.reap_readers, damaged=isinstance(environment, DamagedEnvironment)
@@ -314,6 +314,7 @@ class Engine:
             for create, events, _ in command.buckets:
                 sealed = await asyncio.to_thread(seal_new, events) if is_bulk(events) else None
                 prepared.append((create, events, sealed))
+            await self.room()
             await self.submit(ImportBuckets(prepared, command.filtered_by))
 
     async def _submit_edits(self, command: EditEvents) -> list[Edited]:
@@ -390,6 +391,10 @@ class Engine:
         self._staged = durable.copy()
         self.tokens.take(durable)
         self.feed.restart(durable.head_change)
+
+    def _start_over(self) -> None:
+        self._start_from_durable()
+        self._upkeep.recount(self._store.durable.buckets())
 
     # When something became durable
 

@@ -59,6 +59,8 @@ class Sealing:
         to_seal: list[_ToSeal] = []
         taken = 0
         for bucket_number in bucket_numbers:
+            if self._is_put_off():
+                return
             async with self._store.snapshot() as snapshot:
                 bucket = self._store.durable.numbered(bucket_number)
                 if bucket is not None:
@@ -75,7 +77,7 @@ class Sealing:
     async def _seal(self, to_seal: list[_ToSeal], level: int) -> None:
         """In one commit; what was edited meanwhile is left as it is."""
         to_seal = [each for each in to_seal if each.records]
-        if not to_seal or self._store.full_disk.is_full or self._store.refusal() is not None:
+        if not to_seal or self._is_put_off():
             return
         runs = await asyncio.to_thread(lambda: [seal_together(each.records, each.small, level) for each in to_seal])
         if self._store.refusal() is not None:
@@ -87,3 +89,7 @@ class Sealing:
                 facts.append(RecordsSealed(each.bucket_number, [event.seq for event in each.records], run, merged))
         if facts:
             await self._submit(facts)
+
+    def _is_put_off(self) -> bool:
+        """Would the store refuse it?"""
+        return self._store.full_disk.is_full or self._store.refusal() is not None

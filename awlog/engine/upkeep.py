@@ -13,6 +13,7 @@ import structlog
 
 from awlog.log.head import Head
 from awlog.log.sealing import wants_sealing
+from awlog.log.state import BucketState
 from awlog.model.errors import AwlogError
 from awlog.model.event import BucketNumber
 
@@ -65,6 +66,11 @@ class Upkeep:
             self._due[bucket_number] = None
         if self._due or self._is_over():
             self._wake.set()
+
+    def recount(self, buckets: list[BucketState]) -> None:
+        """After a failed commit the state was read anew. Nothing is tried at once: it would fail again. O(buckets)."""
+        self._sizes_bytes = {bucket.number: bucket.head.size_bytes for bucket in buckets}
+        self._heads_bytes = sum(self._sizes_bytes.values())
 
     def forget(self, bucket_number: BucketNumber) -> None:
         """The bucket is gone."""

@@ -120,6 +120,7 @@ class Disk:
         self.after_commit = Gate()
         self.committed: list[WriteSet] = []
         self._to_fail: list[Busy | None] = []
+        self._to_fail_late: Busy | None = None
 
     def release(self) -> None:
         self.before_commit.release()
@@ -128,6 +129,10 @@ class Disk:
     def fail_next(self, error: Busy, *, after: int = 0) -> None:
         """The next commit but `after` raises `error`."""
         self._to_fail = [None] * after + [error]
+
+    def fail_next_when_written(self, error: Busy) -> None:
+        """The next commit is on the disk, and raises `error`."""
+        self._to_fail_late = error
 
     def heal(self) -> None:
         """No commit fails any more."""
@@ -140,6 +145,9 @@ class Disk:
         if error is not None:
             raise error
         txn_id = write(writes)
+        late, self._to_fail_late = self._to_fail_late, None
+        if late is not None:
+            raise late
         self.committed.append(writes)
         self.after_commit.pass_through()
         return txn_id
@@ -214,7 +222,7 @@ class WatchedEngine(Engine):
         """Returns when no head is longer than upkeep leaves it."""
         while (
             any(len(bucket.head) > 2 * SEGMENT_EVENTS for bucket in self._store.durable.buckets())
-            or self.heads_bytes() > self._upkeep._heads_bytes_max
+            or self.heads_are_over()
         ):
             await self.next_upkeep_turn()
         await self.quiet()
@@ -222,6 +230,10 @@ class WatchedEngine(Engine):
     def heads_bytes(self) -> int:
         """What the records of all heads take."""
         return sum(bucket.head.size_bytes for bucket in self._store.durable.buckets())
+
+    def heads_are_over(self) -> bool:
+        """Do they take more than they may?"""
+        return self.heads_bytes() > self._upkeep._heads_bytes_max
 
     def noted_bytes(self) -> int:
         """What upkeep takes that for."""

@@ -11,10 +11,11 @@ import pytest
 
 from awlog.engine import sealing as engine_sealing
 from awlog.log import sealing as sealing_module
-from awlog.log.sealing import seal_together
+from awlog.log.head import Head
+from awlog.log.sealing import oldest_records, seal_together
 from awlog.log.segment_index import SegmentEntry
 from awlog.model.commands import DeleteBucket, DeleteEvent
-from awlog.model.errors import Unavailable
+from awlog.model.errors import InsufficientStorage, Unavailable
 from awlog.model.event import Event, Seq
 from awlog.model.facts import SealedRun
 from tests.engine.harness import (
@@ -309,6 +310,54 @@ async def test_nobody_waits_for_a_seal_that_the_disk_refuses(engine: WatchedEngi
     disk.fail_next(Unavailable("no"))
     await within_patience(engine.insert(insert("b", event(50))))
     assert len(await engine.events("b")) == 7
+
+
+async def test_a_full_disk_is_not_asked_for_each_bucket_again(
+    engine: WatchedEngine, disk: Disk, monkeypatch: pytest.MonkeyPatch
+):
+    """Each write that waits for room would otherwise have thousands of buckets looked at, to no end."""
+    for number in range(20):
+        await engine.submit(create(f"b{number}"))
+        await engine.submit(insert(f"b{number}", *(event(n) for n in range(4))))
+    looked: list[Head] = []
+
+    def looked_at(head: Head) -> list[Event]:
+        looked.append(head)
+        return oldest_records(head)
+
+    monkeypatch.setattr(engine_sealing, "oldest_records", looked_at)
+    engine.limit_heads(1)
+    disk.fail_next(InsufficientStorage("full"))
+    with pytest.raises(InsufficientStorage):
+        await engine.submit(insert("b0", event(50)))
+    for _ in range(3):
+        await within_patience(engine.room())
+    assert looked == []
+
+
+async def test_what_long_events_take_is_sealed_in_commits_of_one_segment(engine: WatchedEngine, disk: Disk):
+    """O1: the oldest of twelve buckets, a megabyte each, are no commit of twelve, for which every heartbeat would wait."""
+    for number in range(12):
+        await engine.submit(create(f"b{number}"))
+        await engine.submit(insert(f"b{number}", *(event(n, data="x" * 1_000_000) for n in range(4))))
+    before = len(disk.committed)
+    engine.limit_heads(1)
+    await engine.submit(insert("b0", event(50)))
+    await engine.upkept()
+    sealed = [len(writes.segments) for writes in disk.committed[before:] if writes.segments]
+    assert sum(sealed) >= 12
+    assert max(sealed) <= 5, "as soon as there are 4 MiB"
+
+
+async def test_a_commit_that_was_durable_though_it_failed_does_not_stay_in_the_sum(engine: WatchedEngine, disk: Disk):
+    """The disk has deleted a bucket and said that it could not: what the heads take is counted anew."""
+    await engine.submit(create("b"))
+    await engine.submit(insert("b", *(event(n, data="x" * 1000) for n in range(6))))
+    disk.fail_next_when_written(Unavailable("no"))
+    with pytest.raises(Unavailable):
+        await engine.submit(DeleteBucket("b"))
+    assert engine.durable_state.buckets() == []
+    assert engine.noted_bytes() == 0
 
 
 async def test_the_records_of_a_deleted_bucket_count_no_more(engine: WatchedEngine):

@@ -637,7 +637,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def let_upkeep_seal(self) -> None:
         """What a failed commit put off is asked for by the next write."""
         for bucket in self._engine.durable_state.buckets():
-            if len(bucket.head) > 8:
+            if len(bucket.head) > 8 or self._engine.heads_are_over():
                 self._ask([Insert(bucket.meta.id, (Sent(0, 0, {}),))])
         self._run(self._engine.upkept())
 
@@ -645,7 +645,6 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def leave_little_memory_to_heads(self, size_bytes: int) -> None:
         """Few records are sealed early, and small segments become part of the next ones."""
         self._engine.limit_heads(size_bytes)
-        self._ask([Setting("k", 1)])
 
     @rule()
     def restart(self) -> None:
