@@ -19,6 +19,8 @@ from awlog.model.facts import Fact, RecordsSealed
 # What is encoded for one commit weighs as much as a full segment: about 4 ms, as much of the loop's time as that takes, and
 # 4 MiB of texts, which are held three times: as records, as a segment, and as pages that the transaction has changed.
 _COMMIT_WEIGHT: Final = SEGMENT_EVENTS * EVENT_BYTES
+# Each bucket takes some 20 µs of the loop besides, as much as so many events of a full segment.
+_BUCKET_WEIGHT: Final = 32 * EVENT_BYTES
 
 
 class _ToSeal(Struct, frozen=True):
@@ -68,7 +70,7 @@ class Sealing:
                     small = small_segments(len(records), bucket.index)
                     sealed = [(entry, snapshot.sealed(bucket_number, entry)) for entry in small]
                     to_seal.append(_ToSeal(bucket_number, records, sealed))
-                    taken += weight(records) + EVENT_BYTES * sum(entry.count for entry in small)
+                    taken += _BUCKET_WEIGHT + weight(records) + EVENT_BYTES * sum(entry.count for entry in small)
             if taken >= _COMMIT_WEIGHT or bucket_number == bucket_numbers[-1]:
                 await self._seal(to_seal, ZSTD_LEVEL_SOON if soon else ZSTD_LEVEL)
                 to_seal, taken = [], 0
