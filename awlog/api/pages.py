@@ -40,6 +40,7 @@ _CONTENT_TYPES: Final = {
 # over, but not listed before it is there, so it is looked for a while longer. The old page may register the worker again in
 # between, which takes the removal back: it is repeated. So is the wish not to wait for the old worker: on a busy machine
 # Chromium was seen to leave this one waiting.
+_SERVICE_WORKER_NAMES: Final = frozenset({"sw.js", "service-worker.js"})  # of its newer builds, and of those up to 0.12
 _SERVICE_WORKER: Final = """\
 const led = new Set();
 async function leadOn(turns) {
@@ -79,7 +80,7 @@ async def serve_page(call: Call, path: str, segments: list[str]) -> web.StreamRe
         return _file(root, segments if segments != [""] else [_INDEX])
     if segments == [""]:
         return serve_dashboard(call, [], from_above=True)
-    if segments == ["sw.js"]:
+    if len(segments) == 1 and segments[0] in _SERVICE_WORKER_NAMES:
         return web.Response(text=_SERVICE_WORKER, content_type="text/javascript", headers={"Cache-Control": "no-cache"})
     raise NotFound("There is nothing at this path")
 

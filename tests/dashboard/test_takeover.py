@@ -55,10 +55,14 @@ class OldPages(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
-@pytest.fixture
-def port(browser: Browser) -> Iterator[int]:
-    """Of an origin whose old page the browser has kept: it shows without any server."""
+@pytest.fixture(params=["/sw.js", "/service-worker.js"])
+def port(browser: Browser, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Of an origin whose old page the browser has kept: it shows without any server. By the names that ActivityWatch's
+    builds gave their workers.
+    """
     port = free_port()
+    monkeypatch.setitem(PAGES, "/registerSW.js", PAGES["/registerSW.js"].replace("/sw.js", request.param))
+    monkeypatch.setitem(PAGES, request.param, PAGES["/sw.js"])
     with ThreadingHTTPServer(("127.0.0.1", port), OldPages) as old:
         threading.Thread(target=old.serve_forever, daemon=True).start()
         before, browser.origin = browser.origin, f"http://127.0.0.1:{port}"
