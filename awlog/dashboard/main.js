@@ -55,7 +55,7 @@ function askForToken(again) {
     const dialog = h("dialog", { class: "ask", "aria-labelledby": "token-title" },
       h("form", { method: "dialog" },
         h("h2", { id: "token-title" }, "This server asks for a token"),
-        h("p", {}, again ? "The one that was given is not taken. " : "", "It stays in this tab until you close it. ",
+        h("p", {}, again ? "The one that this tab has is not taken, or not any more. " : "", "It stays in this tab until you close it. ",
           h("code", {}, "awlog token create"), " makes one."),
         h("label", { htmlFor: "token" }, "Token"), field,
         h("div", { class: "actions" }, h("button", { class: "primary" }, "Go on"))));

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from selenium.webdriver import ActionChains, Keys
 
 from tests.dashboard.browser import Browser
-from tests.dashboard.conftest import NOON, insert, make_bucket, send
+from tests.dashboard.conftest import NOON, insert, iso, make_bucket, send
 from tests.server import Server
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
@@ -61,6 +61,26 @@ def test_the_first_token_is_an_admins_and_this_page_goes_on_with_it(browser: Bro
     browser.until(lambda: "desk" in browser.texts(".panel td .stored"))
     assert secret not in browser.driver.current_url
     browser.button("Revoke desk")
+
+
+def test_a_page_whose_token_ends_asks_for_another(browser: Browser, alone: Server) -> None:
+    """In the middle of its work, and goes on with what it shows when it has one."""
+    admin = alone.request("POST", "/api/0/tokens", {"name": "me", "scopes": ["admin"]}).json()
+    before = {"Authorization": f"Bearer {admin['secret']}"}
+    soon = iso(datetime.now(UTC) + timedelta(seconds=4))
+    short, later = (
+        alone.request("POST", "/api/0/tokens", body, headers=before).json()["secret"]
+        for body in ({"name": "short", "scopes": ["read"], "expires": soon}, {"name": "later", "scopes": ["read"]})
+    )
+    browser.driver.get("about:blank")
+    browser.driver.get(f"{alone.url}/?token={short}#/now")
+    browser.until(lambda: browser.text("h1") == "Nothing yet")
+    browser.until(lambda: "not any more" in browser.text("dialog"), "that it asks for another")
+    browser.find("dialog #token").send_keys(later + Keys.ENTER)
+    browser.until(lambda: browser.text("#link-state") == "Live")
+    assert browser.text("h1") == "Nothing yet"
+    assert not browser.all("dialog")
+    assert all("401" in each for each in browser.complaints())
 
 
 def test_who_declines_to_give_a_token_is_not_asked_again(browser: Browser, alone: Server) -> None:

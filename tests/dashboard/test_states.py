@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver import ActionChains, Keys
 
 from tests.dashboard.browser import PATIENCE_S, Browser
-from tests.dashboard.conftest import NOON, iso, send
+from tests.dashboard.conftest import NOON, beat, iso, make_bucket, send
 from tests.dashboard.test_page import DAY, VIEWS, looked_at
 from tests.server import Server
 
@@ -102,6 +102,32 @@ def test_nothing_serious_stands_in_anybodys_way_in_any_state(
         looked_at(browser)
     browser.screen(width=390, height=844)
     assert browser.fits()
+
+
+def counted(browser: Browser) -> dict[str, int]:
+    """What the page holds when all that is garbage is gone."""
+    browser.command("HeapProfiler.collectGarbage")
+    held: dict[str, int] = browser.command("Memory.getDOMCounters")
+    return held
+
+
+@pytest.mark.parametrize("view", ["now", "timeline?bucket=endless"])
+def test_a_page_that_stays_open_does_not_grow(browser: Browser, server: Server, view: str) -> None:
+    """Hundreds of heartbeats and renewals leave as many elements and listeners as tens of them."""
+    bucket = make_bucket(server, "endless", "currentwindow")
+    beat(server, bucket, {"app": "App"})
+    browser.open(view)
+    browser.until(lambda: "endless" in browser.text("main"))
+    held = []
+    for rounds in (20, 90):
+        for at in range(rounds):
+            beat(server, bucket, {"app": f"App {rounds} {at % 7}"})
+            browser.run("document.querySelector('.view-timeline')?.timeline.renew()")
+        browser.until(lambda rounds=rounds: f"App {rounds} {(rounds - 1) % 7}" in browser.text("main"))  # type: ignore[misc]
+        held.append(counted(browser))
+    send(server, "DELETE", f"buckets/{bucket}?force=1")
+    assert held[1]["nodes"] < held[0]["nodes"] * 2 + 500
+    assert held[1]["jsEventListeners"] < held[0]["jsEventListeners"] + 40
 
 
 MOVING = """

@@ -216,8 +216,8 @@ class Timeline {
   async fetchPictures() {
     const turn = (this.turn += 1);
     this.fetching?.abort();
-    const fetching = (this.fetching = new AbortController());
-    this.abort.signal.addEventListener("abort", () => fetching.abort());
+    this.fetching = new AbortController();
+    const signal = AbortSignal.any([this.abort.signal, this.fetching.signal]);
     const length = this.end - this.begin;
     const begin = Math.max(FIRST_MS, this.begin - length * MARGIN);
     const end = Math.min(LAST_MS, this.end + length * MARGIN);
@@ -227,7 +227,7 @@ class Timeline {
     for (const row of this.rows) if (row.bucket.events === 0) setText(row.says, "no events");
     const fetchOne = async (row) => {
       const address = withQuery(`${path("buckets", row.bucket.id)}/timeline`, { start: new Date(begin).toISOString(), end: new Date(end).toISOString(), bins });
-      const answer = await get(address, fetching.signal);
+      const answer = await get(address, signal);
       const [picture] = Object.values(answer.buckets);
       row.pictures = [{ ...picture, begin: Date.parse(answer.start), end: Date.parse(answer.end), binCount: answer.bin_count }, ...row.pictures.slice(0, 1)];
       this.draw();
