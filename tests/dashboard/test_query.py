@@ -95,3 +95,13 @@ def test_examples_fill_the_editor(browser: Browser) -> None:
     browser.find("#example option:nth-child(4)")
     browser.run("const f = document.querySelector('#example'); f.value = '2'; f.dispatchEvent(new Event('change'))")
     assert "split_url_events" in browser.run("return document.querySelector('.editor textarea').value")
+
+
+def test_an_empty_answer_says_where_there_is_something(browser: Browser) -> None:
+    """By the buckets that the program names; one click asks for the days that they have."""
+    ask(browser, 'RETURN = query_bucket("stopwatch");')
+    browser.until(lambda: "stopwatch holds events from" in browser.text(".nothing"))
+    browser.button("Ask for the last seven days of it").click()
+    browser.until(lambda: "long ago" in browser.texts(".results td"))
+    ask(browser, 'RETURN = query_bucket("empty");')
+    browser.until(lambda: "empty is empty" in browser.text(".nothing"))

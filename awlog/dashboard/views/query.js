@@ -2,6 +2,7 @@
 
 import { get, post, saveText } from "../api.js";
 import { h, replace, stored } from "../dom.js";
+import { endOf } from "../event-list.js";
 import { count, hours, moment, plural } from "../format.js";
 import { live, serverNow } from "../live.js";
 import { colour } from "../palette.js";
@@ -81,6 +82,7 @@ async function build(place, params, signal) {
       fillChoices();
       const [value] = explain.checked ? answer.results : answer;
       showResult(results, value, tookS, explain.checked ? answer.explanation : null, text);
+      if (Array.isArray(value) && !value.length) results.append(nothingFound(text));
     } catch (error) {
       if (error.name === "AbortError") return;
       editor.mark(error.line, error.column);
@@ -89,6 +91,19 @@ async function build(place, params, signal) {
       button.disabled = false;
       place.dataset.settled = "yes";
     }
+  }
+
+  /** Why there may be nothing, and where there is something: the buckets that the program names. */
+  function nothingFound(text) {
+    const named = status.buckets.filter((bucket) => text.includes(`"${bucket.id}"`) || text.includes(`'${bucket.id}'`));
+    const goTo = (bucket) => {
+      const end = new Date(endOf(bucket));
+      [from.value, to.value] = [localDay(shifted(beginning(end, "day"), "day", -6)), localDay(end)];
+      run();
+    };
+    const lines = named.map((bucket) => h("p", {}, stored(bucket.id), bucket.tail === null ? " is empty." : [` holds events from ${moment(new Date(bucket.start))} to ${moment(new Date(endOf(bucket)))}. `,
+      h("button", { type: "button", onclick: () => goTo(bucket) }, "Ask for the last seven days of it")]));
+    return h("div", { class: "notice nothing" }, h("p", {}, "The answer is an empty list: no event of these days came through the program."), lines.length ? lines : h("p", {}, "It names no bucket that is here by its whole id."));
   }
 
   fillChoices();
