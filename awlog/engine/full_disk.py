@@ -26,6 +26,8 @@ class FullDisk:
         """Takes the reserve, if there is room for it."""
         self._reserve = reserve
         self._found: InsufficientStorage | None = None
+        # Not even what adds nothing could be committed: there is no reserve, or most of it is taken.
+        self._is_at_the_end = False
         reserve.is_there()
 
     @property
@@ -35,16 +37,25 @@ class FullDisk:
     def note(self, failure: Busy | None) -> None:
         """Tells why a commit failed."""
         if isinstance(failure, InsufficientStorage):
+            self._is_at_the_end = self._found is not None
             self._found = failure
 
     def refusal(self, facts: list[Fact], writes: WriteSet) -> InsufficientStorage | None:
-        """Why these facts may not join a batch of `writes`. Some 50 µs while the disk is full."""
-        if self._found is None or all(type(fact) is TailExtended for fact in facts):
+        """Why these facts may not join a batch of `writes`. Some 50 µs while the disk is full.
+
+        A batch that fails costs a start over: what would fail again is refused here.
+        """
+        if self._found is None:
             return None
-        if not self._reserve.is_there():
+        grows = not all(type(fact) is TailExtended for fact in facts)
+        if not grows and not self._is_at_the_end:
+            return None
+        if not self._reserve.is_there(grows=grows):
             return InsufficientStorage(str(self._found))
-        self._found = None
-        writes.may_use_reserve = False
+        self._is_at_the_end = False
+        if grows:
+            self._found = None
+            writes.may_use_reserve = False
         return None
 
     def reply_to_deletion(

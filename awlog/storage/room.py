@@ -129,20 +129,23 @@ class Reserve:
 
         2 µs, and some 40 when the file is made longer, once in _AHEAD_BYTES.
         """
-        # What makes nothing larger, a heartbeat that merges, gives back what it takes, two commits later: it may go on.
-        least_bytes = self.size_bytes if grown_pages > 0 else self.size_bytes // 2
+        least_bytes = self._least_bytes(grows=grown_pages > 0)
         if self.size_bytes and not self._is_left(txn, least_bytes, max(0, grown_pages) + _PATH_PAGES):
             raise no_room()
 
-    def is_there(self) -> bool:
-        """Takes the room if there is some; might a small commit make the store larger then? Some 50 µs."""
+    def _least_bytes(self, *, grows: bool) -> int:
+        """What makes nothing larger, a heartbeat that merges, gives back what it takes, two commits later: it may go on."""
+        return self.size_bytes if grows else self.size_bytes // 2
+
+    def is_there(self, *, grows: bool = True) -> bool:
+        """Takes the room if there is some; might a small commit make the store larger then, or at least go on? 50 µs."""
         if is_read_only(self._environment.data_file):
             return False
         if not self.size_bytes:
             return True
         try:
             with self._environment.reading() as txn:
-                return self._is_left(txn, self.size_bytes, 2 * _PATH_PAGES)
+                return self._is_left(txn, self._least_bytes(grows=grows), (1 + grows) * _PATH_PAGES)
         except (lmdb.Error, OSError):
             return False
 

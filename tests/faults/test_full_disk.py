@@ -293,6 +293,26 @@ def test_a_file_that_may_not_grow_is_a_full_disk(narrow: Narrow):
         verify(server.data_dir)
 
 
+def test_heartbeats_that_have_no_room_do_not_keep_others_waiting(tmp_path: Path):
+    """A start without a reserve, on a full disk: each heartbeat is refused, and the store is not read anew for each."""
+    with Server(tmp_path / "data", "--reserve-bytes", "0", testing=False) as server:
+        assert server.request("POST", "/api/0/buckets/b", FIELDS).status == 200
+        assert server.request("POST", EVENTS, [event(n, 500) for n in range(1000)]).status == 200
+        assert server.stop() == 0
+        size_bytes = (server.data_dir / "data.mdb").stat().st_size
+        server.args, server.wrapper = (), ("prlimit", f"--fsize={size_bytes}:unlimited")
+        server.start()
+        newest = server.request("GET", "/api/0/buckets/b/events?limit=1").json()[0]
+        for duration in range(3, 9):
+            beat = {**newest, "duration": duration}
+            reply = server.request("POST", "/api/0/buckets/b/heartbeat?pulsetime=9", beat)
+            assert (reply.status, reply.json()["type"]) == FULL, reply
+        assert held(server) == list(range(1000))
+        assert b"\nawlog_failed_commits_total 2.0\n" in server.request("GET", "/metrics").body
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert server.request("POST", "/api/0/buckets/b/heartbeat?pulsetime=9", beat).json()["duration"] == 8
+
+
 def test_a_first_start_on_a_full_disk_says_so(disk: Path):
     """Exit status 3, one message; with room it starts."""
     filler = last_blocks(disk)
