@@ -169,7 +169,26 @@ class App:
         return _hang_up(call.request)
 
     async def _answer(self, call: Call, target: str) -> web.StreamResponse:
-        request, guard = call.request, self.guard
+        hosts, forwarded = self._hosts(call.request, target)
+        path = _path_of(target)
+        segments = path_segments(path)
+        if self._base:
+            segments = self._below_base(segments)
+            if segments == [""] and not path.endswith("/"):
+                return web.Response(status=308, headers={"Location": f"{self._settings.base_path}/"})
+        if segments[0] != "api":
+            return await self._outside_api(call, path, segments)
+        preflight = self._admit_origin(call, [*forwarded, *hosts])
+        if preflight is not None:
+            return preflight
+        if (len(segments) == 1 or segments[1] == FOLDER) and call.request.method in ("GET", "HEAD"):
+            # Open to everybody: no browser sends a token when a page is opened, and what it shows is no secret.
+            call.route = "page"
+            return self._explored(path, segments[1:], call.request)
+        return await self._routed(call, segments[1:])
+
+    def _hosts(self, request: web.BaseRequest, target: str) -> tuple[list[str], list[str]]:
+        """Which host the request is for, and by the word of a proxy of ours. Raises HostNotAllowed."""
         headers = request.headers
         hosts = headers.getall("Host", [])
         forwarded: list[str] = []
@@ -177,39 +196,40 @@ class App:
             if "X-Forwarded-Host" in headers:
                 named = headers.getall("X-Forwarded-Host")
                 forwarded = self._settings.proxies.forwarded_hosts(peer_of(request.transport), named)
-            guard.check_host(hosts, target, forwarded)
-        path = _path_of(target)
-        segments = path_segments(path)
-        if self._base:
-            segments = self._below_base(segments)
-            if segments == [""] and not path.endswith("/"):
-                return web.Response(status=308, headers={"Location": f"{self._settings.base_path}/"})
-        method = request.method
-        is_api = segments[0] == "api"
-        if not is_api:
-            if method == "OPTIONS":
-                return web.Response(headers={"Allow": "GET, HEAD, OPTIONS"})
-            watched = WATCHING.get(segments[0]) if len(segments) == 1 else None
-            if watched is not None:
-                return await self._watched(call, segments[0], watched)
-            call.route = "page"
-            return await pages.serve_page(call, path, segments)
+            self.guard.check_host(hosts, target, forwarded)
+        return hosts, forwarded
+
+    async def _outside_api(self, call: Call, path: str, segments: list[str]) -> web.StreamResponse:
+        """For those who watch, and pages."""
+        if call.request.method == "OPTIONS":
+            return web.Response(headers={"Allow": "GET, HEAD, OPTIONS"})
+        watched = WATCHING.get(segments[0]) if len(segments) == 1 else None
+        if watched is not None:
+            return await self._watched(call, segments[0], watched)
+        call.route = "page"
+        return await pages.serve_page(call, path, segments)
+
+    def _admit_origin(self, call: Call, hosts: list[str]) -> web.Response | None:
+        """May a web page of another origin do this? The answer, if it only asks. Raises OriginNotAllowed."""
+        method, headers = call.request.method, call.request.headers
         origin = headers.get("Origin")
-        if origin is not None:
-            if method == "OPTIONS" and "Access-Control-Request-Method" in headers:
-                asked = headers.get("Access-Control-Request-Headers", "")
-                return web.Response(headers=guard.preflight_headers(origin, asked))
-            # A page may open a WebSocket to anywhere without a preflight, and write on it.
-            call.headers |= guard.admit("POST" if "Upgrade" in headers else method, origin, [*forwarded, *hosts])
-        if (len(segments) == 1 or segments[1] == FOLDER) and method in ("GET", "HEAD"):
-            # Open to everybody: no browser sends a token when a page is opened, and what it shows is no secret.
-            call.route = "page"
-            return self._explored(path, segments[1:], request)
+        if origin is None:
+            return None
+        if method == "OPTIONS" and "Access-Control-Request-Method" in headers:
+            asked = headers.get("Access-Control-Request-Headers", "")
+            return web.Response(headers=self.guard.preflight_headers(origin, asked))
+        # A page may open a WebSocket to anywhere without a preflight, and write on it.
+        call.headers |= self.guard.admit("POST" if "Upgrade" in headers else method, origin, hosts)
+        return None
+
+    async def _routed(self, call: Call, segments: list[str]) -> web.StreamResponse:
+        """`segments` are those below `/api/`. Who asks is known before anything is said about the path."""
+        method = call.request.method
         if not self._is_local:
-            call.access = self._admitted(method, segments[1:], headers.getall("Authorization", []))
-        if len(segments) == 1:
+            call.access = self._admitted(method, segments, call.request.headers.getall("Authorization", []))
+        if not segments:
             raise MethodNotAllowed(method, "GET, HEAD")
-        route = self._router.find(segments[1:], call.params)
+        route = self._router.find(segments, call.params)
         call.route = f"/api/{route.path}"
         if method == "OPTIONS":
             return web.Response(headers={**call.headers, "Allow": route.allowed})

@@ -8,18 +8,17 @@ has the same app.
 
 from __future__ import annotations
 
-import re
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 
 from awlog.log.columns import NO_CHANGES, Columns
 from awlog.model.event import Payload
-from awlog.query.distinct import distinct
+from awlog.query.code_columns import UNKNOWN, CodeColumn, KeptColumns
+from awlog.query.equality import equality_text, may_vary
 from awlog.query.errors import QueryLimitExceeded
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.uint32]
     Numbers = NDArray[np.int64]
-
-Q = TypeVar("Q", bound=Hashable)
 
 # The texts that one run adds. What chunk_events_by_key makes holds whole events and can double with every call.
 PAYLOADS_BYTES_MAX: Final = 256 << 20
@@ -39,17 +36,11 @@ _LIST_DECODER: Final = msgspec.json.Decoder(list[dict[str, Any]])
 # Payloads decoded in one go: the calls matter, not the bytes.
 _DECODED_TOGETHER: Final = 1024
 
-# In canonical JSON a number or boolean begins after one of these; a text may look like it, which costs time only.
-_BEFORE_VALUE: Final = np.isin(np.arange(256), list(b":[,"))
-_BEGINS_NUMBER: Final = np.isin(np.arange(256), list(b"-0123456789tf"))
-_TEXT_OR_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|true|false|-?[0-9][-+.0-9eE]*', re.DOTALL)
-
 ABSENT: Final = 0
 """The number of no value at all."""
 _DOLLAR: Final = ord("$")
 _BACKSLASH: Final = ord("\\")
 _NO_VALUE: Final = object()
-_UNKNOWN: Final = -1
 _NOT_WRITTEN_OUT: Final = Payload(b"")
 
 # What is kept by key and by question, those used longest ago are forgotten: 8 bytes for each payload and each of them.
@@ -75,16 +66,16 @@ class Payloads:
         self._texts: list[Payload] = []  # by code
         self._codes: dict[bytes, int] = {}
         self._data: dict[int, dict[str, Any]] = {}  # decoded by this run
-        self._classes = _Column()
+        self._classes = CodeColumn()
         self._classes_by_text: dict[bytes, int] = {}
-        self._values = _Kept[str](_VALUE_COLUMNS_MAX)  # by key: the numbers of the values under it
-        self._derived = _Kept[Hashable](_DERIVED_COLUMNS_MAX)  # by question: the codes of what was made
+        self._values = KeptColumns[str](_VALUE_COLUMNS_MAX)  # by key: the numbers of the values under it
+        self._derived = KeptColumns[Hashable](_DERIVED_COLUMNS_MAX)  # by question: the codes of what was made
         self._value_numbers: dict[object, int] = {_NO_VALUE: ABSENT}
         self._value_shown: list[Any] = [_NO_VALUE]  # by number: the value that came first
         # Of payloads made by adding a field: of which, which field, the number of its value.
-        self._origin = _Column()
-        self._field = _Column()
-        self._field_value = _Column()
+        self._origin = CodeColumn()
+        self._field = CodeColumn()
+        self._field_value = CodeColumn()
         self._fields: list[str] = []
         self._heads: dict[tuple[int, int], bytes] = {}  # by field and value: how their texts begin
         self._bytes = 0
@@ -213,7 +204,7 @@ class Payloads:
             numbers = missing.astype(np.int64)  # without numbers the canonical text decides
             listed: list[int] = missing.tolist()
             texts = self.texts_of(listed)
-            for place in {*_that_may_vary(texts), *np.flatnonzero(made).tolist()}:
+            for place in {*may_vary(texts), *np.flatnonzero(made).tolist()}:
                 like = equality_text(texts[place])
                 # A made payload may have the text of one that is stored, which has its own code for a class.
                 first = self._codes[texts[place]] if like == texts[place] else listed[place]
@@ -245,7 +236,7 @@ class Payloads:
     def _is_made(self, codes: Codes) -> NDArray[np.bool_]:
         """Was it made by adding a field?"""
         self._origin.grow(len(self))
-        made: NDArray[np.bool_] = self._origin.numbers[codes] != _UNKNOWN
+        made: NDArray[np.bool_] = self._origin.numbers[codes] != UNKNOWN
         return made
 
     def _without_other_fields(self, codes: Codes, keys: Collection[str]) -> Codes:
@@ -356,54 +347,6 @@ class Payloads:
             self._values.column(key).inherit(codes, made, len(self))
 
 
-class _Column:
-    """A number per payload code, _UNKNOWN until it is known."""
-
-    def __init__(self) -> None:
-        self.numbers: Numbers = np.empty(0, np.int64)
-
-    def grow(self, length: int) -> None:
-        if len(self.numbers) < length:
-            grown = np.full(max(2 * len(self.numbers), length), _UNKNOWN, np.int64)
-            grown[: len(self.numbers)] = self.numbers
-            self.numbers = grown
-
-    def missing(self, codes: Codes, length: int) -> Codes:
-        """The distinct codes without a number yet; afterwards there is room for all codes below `length`."""
-        self.grow(length)
-        unknown = codes[self.numbers[codes] == _UNKNOWN]
-        return distinct(unknown)[0] if len(unknown) else unknown
-
-    def inherit(self, codes: Codes, made: Codes, length: int) -> None:
-        self.grow(length)
-        numbers = self.numbers[codes]
-        known = numbers != _UNKNOWN
-        self.numbers[made[known]] = numbers[known]
-
-
-class _Kept(Generic[Q]):
-    """A column for each question, of which the one used longest ago is forgotten first."""
-
-    def __init__(self, count_max: int) -> None:
-        self._count_max = count_max
-        self._columns: OrderedDict[Q, _Column] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._columns)
-
-    def questions(self) -> list[Q]:
-        return list(self._columns)
-
-    def column(self, question: Q) -> _Column:
-        column = self._columns.get(question)
-        if column is None:
-            column = self._columns[question] = _Column()
-            if len(self._columns) > self._count_max:
-                self._columns.popitem(last=False)
-        self._columns.move_to_end(question)
-        return column
-
-
 class Tables:
     """The table of payloads, which lives on from run to run until it has grown large."""
 
@@ -456,36 +399,3 @@ def _decoded(text: Payload) -> dict[str, Any]:
 
 def _too_deep() -> QueryLimitExceeded:
     return QueryLimitExceeded("The data of an event are nested too deep")
-
-
-def _that_may_vary(texts: list[Payload]) -> list[int]:
-    """Which of these texts have a number or boolean in them, a few more perhaps. About 5 ns a byte."""
-    if not texts:
-        return []
-    letters = np.frombuffer(b"".join(texts), np.uint8)
-    places = np.flatnonzero(_BEFORE_VALUE[letters[:-1]] & _BEGINS_NUMBER[letters[1:]])
-    ends = np.cumsum([len(text) for text in texts])
-    those: list[int] = distinct(np.searchsorted(ends, places, side="right"))[0].tolist()
-    return those
-
-
-def equality_text(canonical: bytes) -> bytes:
-    """The same text for all JSON values that are equal as Python compares: numbers and booleans in one spelling.
-
-    Works on the text because nested data may be deeper than Python likes to recurse.
-    """
-    return _TEXT_OR_NUMBER.sub(_plain_number, canonical)
-
-
-def _plain_number(found: re.Match[bytes]) -> bytes:
-    text = found.group()
-    if text[:1] == b'"':
-        return text
-    if text == b"true":
-        return b"1"
-    if text == b"false":
-        return b"0"
-    if not (b"." in text or b"e" in text or b"E" in text):
-        return text  # not converted: an integer may have more digits than Python takes
-    number = float(text)
-    return b"%d" % int(number) if number.is_integer() else repr(number).encode()

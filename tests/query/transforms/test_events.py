@@ -14,9 +14,10 @@ from awlog.log.columns import columns_of
 from awlog.model.event import BucketNumber, event_id
 from awlog.model.payload import canonical_object
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, format_timestamp
+from awlog.query.equality import equality_text
 from awlog.query.errors import QueryLimitExceeded
 from awlog.query.events import EventList, Payloads, cut_to, event_list, no_events, render_event_list, unit_us
-from awlog.query.payloads import ABSENT, equality_text, json_text
+from awlog.query.payloads import ABSENT, json_text
 from awlog.query.timestamps import timestamps_between
 from tests.log.events import VIM, WEB, event
 from tests.query.transforms.lists import MS, made, rows
