@@ -155,10 +155,11 @@ def test_other_commands_say_what_to_do_with_an_older_format(data_dir: Path, comm
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_a_step_that_fails_leaves_the_old_store(data_dir: Path):
-    """Half of the segments were rewritten, in a copy."""
+@pytest.mark.parametrize("mistake", ["raises", "loses"])
+def test_a_step_that_fails_leaves_the_old_store(data_dir: Path, mistake: str):
+    """Half of the segments were rewritten, in a copy; or it lost one and said nothing."""
     before = (data_dir / DATA_FILE).read_bytes()
-    assert f"format {OLD}, and cannot be upgraded to format {NEW}" in refusal(data_dir, AWLOG_TEST_STEP_FAILS="1")
+    assert f"format {OLD}, and cannot be upgraded to format {NEW}" in refusal(data_dir, AWLOG_TEST_STEP=mistake)
     assert (data_dir / DATA_FILE).read_bytes() == before
     verify(data_dir)
     assert not list(data_dir.glob(".*making*"))

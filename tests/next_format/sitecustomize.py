@@ -1,8 +1,8 @@
 """Every Python process with this folder in PYTHONPATH is an awlog of the format after this one, with a step to there.
 
 The step rewrites every segment as two, appends a field to every bucket and every token, and adds a table and a key: all
-of it can be read by the code of today, which skips what it does not know. AWLOG_TEST_STEP_FAILS makes the step fail, when
-half of it is done.
+of it can be read by the code of today, which skips what it does not know. AWLOG_TEST_STEP makes the step fail when half
+of it is done (`raises`), or lose the last segment without a word (`loses`).
 """
 
 from __future__ import annotations
@@ -26,15 +26,19 @@ def halve_segments(environment: lmdb.Environment, progress: Progress) -> None:
     titles = environment.open_db(b"segment_titles")
     with environment.begin() as txn:
         keys = [bytes(key) for key in txn.cursor(tables[layout.SEGMENT_INDEX]).iternext(values=False)]
+    mistake = os.environ.get("AWLOG_TEST_STEP")
     for done, key in enumerate(keys):
         number, _ = layout.split_seq_key(key)
-        if os.environ.get("AWLOG_TEST_STEP_FAILS") and 2 * done >= len(keys):
+        if mistake == "raises" and 2 * done >= len(keys):
             raise KeyError(number)
         with environment.begin(write=True) as txn:
             entry = layout.decode_entry(key, txn.get(key, b"", db=tables[layout.SEGMENT_INDEX]))
             sealed = txn.pop(key, db=tables[layout.SEGMENTS]) or b""
             columns = decode_segment(sealed, entry.first_seq, entry.min_change, f"Segment {entry.first_seq}")
             middle = len(columns) // 2
+            if mistake == "loses" and done + 1 == len(keys):
+                txn.delete(key, db=tables[layout.SEGMENT_INDEX])
+                break
             for half in (columns.take(slice(None, middle)).compacted(), columns.take(slice(middle, None)).compacted()):
                 at = entry_of(half, entry.revision)
                 where = layout.seq_key(number, Seq(at.first_seq))
