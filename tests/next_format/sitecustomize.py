@@ -47,9 +47,10 @@ def halve_segments(environment: lmdb.Environment, progress: Progress) -> None:
                 txn.put(where, b"%d" % len(half.payloads), db=titles)
         progress(done + 1, len(keys))
     with environment.begin(write=True) as txn:
-        for table in (layout.BUCKETS, layout.TOKENS):
+        for table, known in ((layout.BUCKETS, layout._BucketRow), (layout.TOKENS, layout._TokenRow)):
             for key, value in list(txn.cursor(tables[table])):
-                row = [*msgspec.msgpack.decode(layout.without_checksum(key, value, "A row")), "new"]
+                row = msgspec.msgpack.decode(layout.without_checksum(key, value, "A row"))
+                row += [None] * (len(known.__struct_fields__) - len(row)) + ["new"]
                 txn.put(key, layout.with_checksum(key, msgspec.msgpack.encode(row)), db=tables[table])
         txn.put(b"halved", b"yes", db=tables[layout.META])
 
