@@ -29,7 +29,7 @@ from awlog.model.event import BucketNumber, seq_in_bucket
 from awlog.model.forms import Form
 from awlog.model.page import Page
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US, Micros
-from awlog.query.brief import brief
+from awlog.query.brief import brief, brief_columns
 from awlog.query.render import render_event, render_events
 
 # Events rendered in one turn of the loop: about 1.5 ms.
@@ -138,9 +138,8 @@ class Reads:
         The bucket is looked up at the first step, which raises NoSuchBucket. Flat memory; gives way to others between
         chunks of a millisecond or two. Raises DataDamaged when it comes to a damaged segment.
         """
-        is_long = count_max is None and self._is_long(self._store.durable.bucket(bucket_id), start_us, end_us)
-        if is_long or text_chars_max is not None:
-            request = ReadRequest(bucket_id, start_us, end_us, count_max, with_ids=True, text_chars_max=text_chars_max)
+        if count_max is None and self._is_long(self._store.durable.bucket(bucket_id), start_us, end_us):
+            request = ReadRequest(bucket_id, start_us, end_us, None, with_ids=True, text_chars_max=text_chars_max)
             async with aclosing(self._readers.stream(request)) as frames:
                 async for frame in frames:
                     if isinstance(frame, Part):
@@ -150,7 +149,10 @@ class Reads:
             bucket = self._store.durable.bucket(bucket_id)
             chunks = events_newest_first(bucket, start_us, end_us, count_max, load)
             async for columns in _in_small_steps(chunks):
-                yield render_events(columns.clipped(start_us, end_us), bucket.number)
+                shown = columns.clipped(start_us, end_us)
+                if text_chars_max is not None:  # aside: a payload may be megabytes
+                    shown = await asyncio.to_thread(brief_columns, shown, text_chars_max)
+                yield render_events(shown, bucket.number)
 
     def fingerprint(self, bucket_id: str, start_us: Micros, end_us: Micros) -> bytes | None:
         """Another one when a read of this closed range may give something else; None if the range is still growing.
