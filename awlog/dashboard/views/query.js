@@ -82,7 +82,7 @@ async function build(place, params, signal) {
       fillChoices();
       const [value] = explain.checked ? answer.results : answer;
       showResult(results, value, tookS, explain.checked ? answer.explanation : null, text);
-      if (Array.isArray(value) && !value.length) results.append(nothingFound(text));
+      if (isEmpty(value)) results.querySelector(".result").before(nothingFound(text));
     } catch (error) {
       if (error.name === "AbortError") return;
       editor.mark(error.line, error.column);
@@ -181,6 +181,7 @@ function frame(text, { line, column }) {
   return h("pre", { class: "frame" }, `${line} │ ${shown}\n${" ".repeat(String(line).length)} │ ${" ".repeat(Math.max(0, (column ?? 1) - 1))}^`);
 }
 
+const isEmpty = (value) => Array.isArray(value) && !value.length;
 const isEvent = (value) => value !== null && typeof value === "object" && typeof value.timestamp === "string" && typeof value.duration === "number" && "data" in value;
 
 /** The list of events in a value: itself, or the first in an object. */
@@ -200,7 +201,7 @@ function showResult(place, value, tookS, explanation, text) {
     replace(body, make());
   }
   replace(place,
-    h("div", { class: "toolbar" }, tabs, h("span", { class: "quiet" }, `${events === null ? "A value" : plural(events.length, "event")} in ${tookS.toFixed(3)} s`), h("span", { class: "spring" }),
+    h("div", { class: "toolbar" }, tabs, h("span", { class: "quiet" }, `${isEmpty(value) ? "An empty list" : events === null ? "A value" : plural(events.length, "event")} in ${tookS.toFixed(3)} s`), h("span", { class: "spring" }),
       events === null ? null : h("button", { type: "button", onclick: () => saveText(csv(events), "awlog-query.csv", "text/csv") }, "Save as CSV"),
       h("button", { type: "button", onclick: () => saveText(JSON.stringify(value, null, 2), "awlog-query.json", "application/json") }, "Save as JSON")),
     body, explanation === null ? null : costs(explanation, text));
