@@ -61,7 +61,8 @@ export function open(place) {
     if (!judged.length !== Boolean(start.childElementCount)) replace(start, judged.length ? null : firstSteps());
     for (const id of rows.keys()) if (!judged.some((each) => each.bucket.id === id)) rows.delete(id);
     const isActive = ({ state }) => STATES[state].order < STATES.past.order;
-    const moved = [arrange(list, rows, judged.filter(isActive)), arrange(past, rows, judged.filter((each) => !isActive(each)))];
+    const [active, quiet] = [judged.filter(isActive), judged.filter((each) => !isActive(each))];
+    const moved = [arrange(list, rows, active, true), arrange(past, rows, quiet, !active.length)];
     if (moved.some(Boolean)) for (const [id, row] of rows) row.showDay(days[id]);
     for (const each of judged) rows.get(each.bucket.id).show(each);
     renewRefused(live.status);
@@ -160,9 +161,9 @@ function drawRates(path) {
 }
 
 /** Puts the rows under the headings of their states; true if any row is new or moved. */
-function arrange(list, rows, judged) {
+function arrange(list, rows, judged, hasColumns) {
   const wanted = judged.slice().sort((a, b) => STATES[a.state].order - STATES[b.state].order);
-  const key = wanted.map((each) => `${each.state} ${each.bucket.id}`).join("\n");
+  const key = [hasColumns, ...wanted.map((each) => `${each.state} ${each.bucket.id}`)].join("\n");
   if (list.dataset.key === key) return false;
   list.dataset.key = key;
   const focused = document.activeElement?.closest?.("[data-bucket]")?.dataset.bucket;
@@ -177,7 +178,7 @@ function arrange(list, rows, judged) {
         return rows.get(bucket.id).node;
       }))));
   }
-  replace(list, wanted.some((each) => each.state !== "empty") ? columns() : null, groups);
+  replace(list, hasColumns && wanted.some((each) => each.state !== "empty") ? columns() : null, groups);
   if (focused !== undefined) rows.get(focused)?.node.querySelector("a").focus();
   return true;
 }
