@@ -20,7 +20,7 @@ from awlog.engine.store import CACHE_BYTES
 from awlog.engine.webhooks import WEBHOOK_INTERVAL_S
 from awlog.model.payload import NESTING_MAX
 from awlog.model.rules import PATTERN_BYTES_MAX, RULES_MAX
-from awlog.storage.room import RESERVE_BYTES
+from awlog.storage.reserve import RESERVE_BYTES
 
 _EDGE: Final = EdgeLimits()
 _QUERY: Final = QueryLimits()

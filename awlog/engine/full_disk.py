@@ -10,7 +10,7 @@ from awlog.log.write_set import WriteSet
 from awlog.model.commands import Command, DeleteBucket, DeleteEvent, EditEvents, RevokeToken
 from awlog.model.errors import Busy, InsufficientStorage
 from awlog.model.facts import Fact, TailExtended
-from awlog.storage.room import Reserve
+from awlog.storage.reserve import Reserve
 
 # Commands that give room back, and one that nobody should have to wait with.
 FREEING: Final = frozenset((DeleteBucket, DeleteEvent, EditEvents, RevokeToken))

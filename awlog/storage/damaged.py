@@ -19,7 +19,7 @@ from awlog.model.event import UNNUMBERED, BucketNumber, Seq
 from awlog.storage import layout
 from awlog.storage.environment import Environment
 from awlog.storage.recovery import Recovered
-from awlog.storage.room import Reserve
+from awlog.storage.reserve import Reserve
 from awlog.storage.salvage import Salvage, SalvagedBucket
 
 _PAGE_BYTES: Final = 4096

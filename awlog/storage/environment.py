@@ -22,7 +22,8 @@ from awlog.model.errors import Busy, CannotStart, FormatTooNew, InsufficientStor
 from awlog.storage import layout
 from awlog.storage.identity import Identity, new_device_id, read_identity, sync_directory, write_identity
 from awlog.storage.pages import NO_PAGE, PageDamaged, PageFile
-from awlog.storage.room import Reserve, is_read_only
+from awlog.storage.reserve import Reserve
+from awlog.storage.room import is_read_only
 
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"

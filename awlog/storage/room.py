@@ -1,4 +1,4 @@
-"""Is there room on the disk? And a reserve for when there is none: deleting needs some too, before it gives some back."""
+"""Is there room on the disk, and may it be written at all? Errors of the disk as ours."""
 
 from __future__ import annotations
 
@@ -6,29 +6,19 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import lmdb
 
 from awlog.model.errors import InsufficientStorage, Unavailable
 
-if TYPE_CHECKING:
-    from awlog.storage.environment import Environment
-
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _FULL_TEXTS: Final = tuple(os.strerror(code) for code in _FULL)
 # On a full disk LMDB's commit fails as EIO as often as with ENOSPC; less free space than this is taken for the cause.
 _FULL_BELOW_BYTES: Final = 1 << 20
-
-RESERVE_BYTES: Final = 4 << 20
-# The file is made longer by this much at once.
-_AHEAD_BYTES: Final = 1 << 20
-# Pages that a commit writes to another place though nothing in them grows: from the roots of the tables down to the leaves
-# that it touches, and the list of free pages. The tail records of a thousand buckets are some 40 of them.
-_PATH_PAGES: Final = 64
 
 
 def is_full(error: Exception, folder: Path) -> bool:
@@ -99,82 +89,3 @@ def free_bytes(folder: Path) -> int:
         return shutil.disk_usage(folder).free
     except OSError:
         return 1 << 62
-
-
-class Reserve:
-    """The end of the data file beyond the pages in use: room that only deletions may take.
-
-    It is made ahead of the commits that need it, so that a full disk, a quota and the greatest length of a file refuse the
-    room and not a commit half-way, and so that nobody else takes it. Where it cannot be made, what is free inside the file,
-    where a deletion left it, counts as well: a commit is good if both together are as large as the reserve behind it.
-
-    page_counts, require   committer thread, in the write transaction
-    is_there               loop
-    """
-
-    def __init__(self, environment: Environment, size_bytes: int) -> None:
-        """`size_bytes` 0: none is kept, and LMDB makes the file longer as it goes."""
-        self._environment = environment
-        self.size_bytes = size_bytes if hasattr(os, "posix_fallocate") else 0
-
-    def page_count(self, txn: lmdb.Transaction, tables: Iterable[bytes]) -> int:
-        """Pages of these tables as the transaction sees them. 1 µs each."""
-        if not self.size_bytes:
-            return 0
-        stats = (txn.stat(self._environment.databases[name]) for name in tables)
-        return sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-
-    def require(self, txn: lmdb.Transaction, grown_pages: int) -> None:
-        """Raises InsufficientStorage if too little would be left behind a commit that makes the tables this much larger.
-
-        2 µs, and some 40 when the file is made longer, once in _AHEAD_BYTES.
-        """
-        least_bytes = self._least_bytes(grows=grown_pages > 0)
-        if self.size_bytes and not self._is_left(txn, least_bytes, max(0, grown_pages) + _PATH_PAGES):
-            raise no_room()
-
-    def _least_bytes(self, *, grows: bool) -> int:
-        """What makes nothing larger, a heartbeat that merges, gives back what it takes, two commits later: it may go on."""
-        return self.size_bytes if grows else self.size_bytes // 2
-
-    def is_there(self, *, grows: bool = True) -> bool:
-        """Takes the room if there is some; might a small commit make the store larger then, or at least go on? 50 µs."""
-        if is_read_only(self._environment.data_file):
-            return False
-        if not self.size_bytes:
-            return True
-        try:
-            with self._environment.reading() as txn:
-                return self._is_left(txn, self._least_bytes(grows=grows), (1 + grows) * _PATH_PAGES)
-        except (lmdb.Error, OSError):
-            return False
-
-    def _is_left(self, txn: lmdb.Transaction, least_bytes: int, need_pages: int) -> bool:
-        environment = self._environment
-        used_bytes = environment.used_bytes()
-        need_bytes = need_pages * environment.page_bytes
-        wanted_bytes = used_bytes + need_bytes + least_bytes
-        length_bytes = environment.data_file.stat().st_size
-        if length_bytes >= wanted_bytes:
-            return True
-        if any(_lengthen(environment.data_file, length_bytes, wanted_bytes + ahead) for ahead in (_AHEAD_BYTES, 0)):
-            return True
-        # Made longer in part, perhaps.
-        length_bytes = environment.data_file.stat().st_size
-        return (
-            length_bytes - self.page_count(txn, environment.databases) * environment.page_bytes
-            >= need_bytes + least_bytes
-        )
-
-
-def _lengthen(file: Path, length_bytes: int, wanted_bytes: int) -> bool:
-    """Gives the file room up to that length, if there is any."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.posix_fallocate(descriptor, length_bytes, wanted_bytes - length_bytes)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return False
-    return True
