@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,24 @@ def test_lines_lead_down_only() -> None:
     for part, allowed in MAY_IMPORT.items():
         for other in allowed & set(MAY_IMPORT):
             assert part not in MAY_IMPORT[other], f"{part} and {other}"
+
+
+def modules_imported(source: str) -> Iterator[str]:
+    """The modules of awlog that a module's text names, wherever that stands; a package for what lies in its `__init__`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield node.module
+
+
+def test_no_module_imports_one_that_imports_it() -> None:
+    """Not in a roundabout way either, nor inside a function, nor only for its types: what needs each other is one thing."""
+    files = {".".join(path.with_suffix("").relative_to(PACKAGE.parent).parts): path for path in PACKAGE.rglob("*.py")}
+    arrows = {name: files.keys() & set(modules_imported(path.read_text("utf-8"))) for name, path in files.items()}
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as circle:
+        pytest.fail(" imports ".join(reversed(circle.args[1])))
 
 
 @pytest.mark.parametrize(
