@@ -47,7 +47,7 @@ from awlog.storage.lock import DirectoryLock
 from awlog.storage.recovery import recover
 from awlog.storage.rehearsal import rehearse
 from awlog.storage.room import is_read_only, read_only
-from awlog.storage.salvage import require_readable_segments
+from awlog.storage.salvage import require_usable_pages
 
 _log: Final = structlog.get_logger(part="serve")
 
@@ -141,7 +141,7 @@ def _rehearsal(config: ServerConfig) -> None:
             raise CannotStart(f"the file {DATA_FILE} is cut short: {problems[0]}")
     recover(environment)
     environment.close()
-    require_readable_segments(config.data_dir)
+    require_usable_pages(config.data_dir)
 
 
 async def _serve(

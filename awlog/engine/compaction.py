@@ -24,10 +24,9 @@ from awlog.engine.committer import Committer
 from awlog.log.write_set import WriteSet
 from awlog.model.errors import DataDamaged, InsufficientStorage, Unavailable
 from awlog.storage.compaction import Compacted as Compacted
-from awlog.storage.compaction import Successor
+from awlog.storage.compaction import HalfSwappedError, Successor
 from awlog.storage.copying import aside
 from awlog.storage.environment import DATA_FILE, Environment
-from awlog.storage.identity import sync_directory
 from awlog.storage.room import is_full
 from awlog.storage.writer import MapFull
 
@@ -140,12 +139,11 @@ class Compaction:
         await self._committer.hold()
         try:
             await asyncio.to_thread(successor.catch_up, self._take_missed())
-            await asyncio.to_thread(successor.take_place, data_dir)
             try:
-                await asyncio.to_thread(sync_directory, data_dir)
-            except OSError as error:
-                # Which of the two files a power cut would leave, nobody knows. Both hold all that was answered until now.
-                _log.error("the name of the new file cannot be made durable: stopping", error=str(error))
+                await asyncio.to_thread(successor.take_place, data_dir)
+            except HalfSwappedError as error:
+                # What is written from now on might be in a file that nobody finds again.
+                _log.error("the new file cannot take its name for sure: stopping", error=str(error))
                 os._exit(1)
             self._environment.adopt(successor.environment)
             self._on_swapped()

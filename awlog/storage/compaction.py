@@ -7,7 +7,8 @@ the two, and both hold everything. LMDB's lock file changes with it: it belongs 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from awlog.log.write_set import WriteSet
 from awlog.storage.check import Progress
 from awlog.storage.copying import aside, copy_whole, no_progress, put_in_place
 from awlog.storage.environment import DATA_FILE, LOCK_FILE, Environment, existing
+from awlog.storage.identity import sync_directory
 from awlog.storage.lock import DirectoryLock
 from awlog.storage.room import told_as_ours
 from awlog.storage.writer import Writer
@@ -40,6 +42,10 @@ def compact(data_dir: Path, progress: Progress = no_progress) -> Compacted:
         return Compacted(before_bytes, data_file.stat().st_size)
 
 
+class HalfSwappedError(Exception):
+    """Which of two files has the store's name, now or after a power cut, nobody knows. Both hold all that was answered."""
+
+
 class Successor:
     """A compact copy that is brought up to date, and then takes the place of the file that a server has open.
 
@@ -62,14 +68,30 @@ class Successor:
     def take_place(self, data_dir: Path) -> None:
         """Renames it over the store's file: durable when it returns. Nothing may be committed meanwhile.
 
-        A process that opens the store in the middle of this finds no lock file and makes one of its own.
+        A process that opens the store in the middle of this finds no lock file and makes one of its own. Raises OSError if
+        everything is as it was, HalfSwappedError if it is neither so nor so.
         """
         descriptor = os.open(self._made / DATA_FILE, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        with suppress(FileNotFoundError):
-            (data_dir / LOCK_FILE).unlink()
-        (self._made / DATA_FILE).replace(data_dir / DATA_FILE)
-        (self._made / LOCK_FILE).replace(data_dir / LOCK_FILE)
+        lock_file, old_lock_file = data_dir / LOCK_FILE, self._made / f"{LOCK_FILE}.old"
+        lock_file.replace(old_lock_file)
+        try:
+            (self._made / DATA_FILE).replace(data_dir / DATA_FILE)
+        except OSError:
+            with _or_half_swapped():
+                old_lock_file.replace(lock_file)
+            raise
+        with _or_half_swapped():
+            (self._made / LOCK_FILE).replace(lock_file)
+            sync_directory(data_dir)
+
+
+@contextmanager
+def _or_half_swapped() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HalfSwappedError(str(error)) from error

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -150,7 +151,13 @@ class PageFile:
                 numbers = struct.unpack(f"<{node.length // 8}Q", self.value(node)[: node.length // 8 * 8])
                 if not numbers or numbers[0] > len(numbers) - 1:
                     return None
-                free.update(numbers[1 : 1 + numbers[0]])
+                pages = numbers[1 : 1 + numbers[0]]
+                # LMDB sorts them, the greatest first; it would write to whatever page stood there.
+                if any(
+                    page <= following for page, following in pairwise((self.meta.last_page + 1, *pages, _METAS - 1))
+                ):
+                    return None
+                free.update(pages)
         except PageDamaged:
             return None
         return None if lost else free | (self._seen - before)

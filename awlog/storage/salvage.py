@@ -243,8 +243,11 @@ class Salvage:
             )
 
 
-def require_readable_segments(data_dir: Path) -> None:
-    """Raises DataDamaged if LMDB would die of the length of a segment. About 10 µs a segment, none is read."""
+def require_usable_pages(data_dir: Path) -> None:
+    """Raises DataDamaged if LMDB would die of the length of a segment, or could not write for its list of free pages.
+
+    About 10 µs a segment, of which none is read, and 0.2 µs a free page.
+    """
     lost: list[LostPage] = []
     try:
         file = PageFile(data_dir / DATA_FILE)
@@ -256,6 +259,8 @@ def require_readable_segments(data_dir: Path) -> None:
                 except PageDamaged:
                     number, seq = layout.split_seq_key(node.key)
                     raise DataDamaged(f"Segment {seq} of bucket number {number}") from None
+            if file.free_pages() is None:
+                raise DataDamaged("The list of free pages, without which nothing can be written,")
         finally:
             file.close()
     except PageDamaged as damage:

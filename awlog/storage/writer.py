@@ -27,6 +27,10 @@ TOMBSTONES_MAX: Final = 1_000_000
 _R = TypeVar("_R")
 
 
+# What LMDB says of pages that are not what they must be, where it does not end the process.
+_DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError)
+
+
 class MapFull(Exception):
     """The map is too small for this commit, which left nothing behind: grow the environment and commit again."""
 
@@ -82,6 +86,11 @@ def _busy(error: lmdb.Error, data_dir: Path) -> Busy:
         return read_only()
     if is_full(error, data_dir):
         return no_room()
+    if isinstance(error, _DAMAGED):
+        return Unavailable(
+            "A damaged page keeps this from being written: nothing of it was kept, reads go on. Start the server again: it "
+            "says what is damaged and what to do."
+        )
     return Unavailable("The disk refused this write: nothing of it was kept, reads go on. See the server's log; retry.")
 
 

@@ -38,14 +38,15 @@ def wait_for_end(record: Path, process: int, timeout_s: float = 60.0) -> None:
 
 
 class Attached:
-    """strace attached to a running server for as long as the block lasts, with injections at work on one file."""
+    """strace attached to a running server for as long as the block lasts, with injections at work on one file, or all."""
 
-    def __init__(self, process: int, record: Path, file: Path, *inject: str, payload_bytes: int = 64) -> None:
+    def __init__(self, process: int, record: Path, file: Path | None, *inject: str, payload_bytes: int = 64) -> None:
         self.process, self.record = process, record
         calls = sorted({injection.partition(":")[0] for injection in inject})
         self.command = [
             "strace", "-f", "-yy", "-xx", "-s", str(payload_bytes), "-o", str(record), "-p", str(process),
-            "-P", str(file), "-e", f"trace={','.join('?' + name for name in calls)}", "-e", "signal=none",
+            *(() if file is None else ("-P", str(file))),
+            "-e", f"trace={','.join('?' + name for name in calls)}", "-e", "signal=none",
             *(part for injection in inject for part in ("-e", f"inject={injection}")),
         ]  # fmt: skip
         self.tracer: subprocess.Popen[bytes] | None = None

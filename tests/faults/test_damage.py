@@ -11,6 +11,7 @@ import http.client
 import itertools
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -355,3 +356,87 @@ def test_a_wrong_answer_would_be_found(whole, tmp_path):
     other = Whole(whole.data_dir, whole.answers | {"/settings": {}}, whole.events)
     with pytest.raises(AssertionError, match="GET /settings is wrong"):
         outcome(other, tmp_path / "copy", lambda _content: None)
+
+
+def spoil_in_place(data_dir: Path, spoil: Spoil) -> None:
+    """Under whoever has the file open: what changed is written, and the end cut off if it is gone."""
+    before = (data_dir / "data.mdb").read_bytes()
+    content = bytearray(before)
+    spoil(content)
+    with (data_dir / "data.mdb").open("r+b") as file:
+        for at in range(0, len(content), PAGE_BYTES):
+            if content[at : at + PAGE_BYTES] != before[at : at + PAGE_BYTES]:
+                file.seek(at)
+                file.write(content[at : at + PAGE_BYTES])
+        file.truncate(len(content))
+
+
+def in_pages_of(name: str, kind: Callable[[bytearray, int, Random], None], count: int | None = None) -> Spoil:
+    def spoil(content: bytearray) -> None:
+        for number in pages_by_class(content)[name][:count]:
+            kind(content, number, Random(number))
+
+    return spoil
+
+
+def test_values_that_are_damaged_under_a_running_server_are_contained(whole: Whole, tmp_path: Path):
+    """R3: half of the sealed history is spoilt: reads that meet it say so, the others and all writes go on."""
+    data_dir = tmp_path / "data"
+    shutil.copytree(whole.data_dir, data_dir, ignore=shutil.ignore_patterns(SOCKET_FILE))
+    with Server(data_dir) as server:
+        half = len(pages_by_class(bytearray((data_dir / "data.mdb").read_bytes()))["segments overflow"]) // 2
+        spoil_in_place(data_dir, in_pages_of("segments overflow", zeroed, max(1, half)))
+        damaged = read_everything(whole, server)
+        assert damaged
+        assert damaged <= {
+            "/export",
+            *(f"/buckets/b{number}/events" for number in (0, 1)),
+            "/buckets/b0/events?limit=1",
+        }
+        assert not write_something(server)
+        assert read_everything(whole, server) == damaged
+        alive(server)
+
+
+def half_of_the_pages(content: bytearray) -> None:
+    """Not of the file, whose end is the reserve."""
+    del content[max(pages_by_class(content)["segments overflow"]) // 2 * PAGE_BYTES :]
+
+
+ENDS = {
+    "an inner page": in_pages_of("segments leaf", zeroed),
+    "the free list": in_pages_of("free list leaf", noise),
+    "the end of the file": half_of_the_pages,
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_damage_that_ends_a_running_server_is_said_at_the_next_start(whole: Whole, tmp_path: Path, kind: str):
+    """LMDB ends a process that meets such a page. R4: started again it says so and serves what is whole, or ends in words:
+    nothing is wrong, nothing is written, and it does not die once more.
+    """
+    data_dir = tmp_path / "data"
+    shutil.copytree(whole.data_dir, data_dir, ignore=shutil.ignore_patterns(SOCKET_FILE))
+    server = Server(data_dir).start()
+    try:
+        spoil_in_place(data_dir, ENDS[kind])
+        for method, path, body in [
+            *(("GET", f"/api/0{path}", None) for path in whole.answers),
+            *(("POST", "/api/0/buckets/b3/events", [event(n, "b3")]) for n in range(3)),
+        ]:
+            try:
+                reply = server.request(method, path, body)
+            except (http.client.HTTPException, OSError):
+                break
+            assert reply.status in (200, 500, 503), reply
+        assert server.process is not None
+        server.kill()
+        assert server.process.returncode in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
+        server.start(wait=False)
+        if starts(server):
+            assert "THE STORE IS DAMAGED" in server.log_text()
+            read_everything(whole, server)
+            assert write_something(server)
+            alive(server)
+    finally:
+        server.kill()

@@ -17,7 +17,7 @@ from awlog.storage.damaged import DamagedEnvironment
 from awlog.storage.environment import DATA_FILE
 from awlog.storage.pages import PageFile
 from awlog.storage.repair import repair
-from awlog.storage.salvage import require_readable_segments
+from awlog.storage.salvage import require_usable_pages
 from awlog.storage.snapshot import open_snapshot
 from tests.engine.harness import Store, WatchedEngine, beat, create, decoded, event, insert, starts_s
 from tests.storage.raw import MAIN, Tables, flipped, main_key, tables
@@ -169,7 +169,7 @@ async def test_a_length_that_reaches_beyond_the_file_is_seen_before_lmdb_dies_of
     engine = await store.open()
     await engine.insert(insert("main", *(event(20_000 + n, 1, secrets.token_hex(3000)) for n in range(12))))
     await store.close()
-    require_readable_segments(store.data_dir)
+    require_usable_pages(store.data_dir)
     file = PageFile(store.data_dir / DATA_FILE)
     roots = file.tables(lambda _page: None)
     nodes = [node for node in file.nodes(roots[layout.SEGMENTS], lambda _page: None) if node.value is None]
@@ -182,7 +182,7 @@ async def test_a_length_that_reaches_beyond_the_file_is_seen_before_lmdb_dies_of
         (store.data_dir / DATA_FILE).write_bytes(content.replace(stands, b"\xff\xff\xff\x7f" + stands[4:]))
         seq = layout.split_seq_key(node.key)[1]
         with pytest.raises(DataDamaged, match=f"Segment {seq} of bucket number 1"):
-            require_readable_segments(store.data_dir)
+            require_usable_pages(store.data_dir)
         with open_snapshot(DamagedEnvironment(store.data_dir)) as snapshot:
             (entry,) = [entry for entry in snapshot.entries(BucketNumber(MAIN)) if entry.first_seq == seq]
             with pytest.raises(DataDamaged, match=f"Segment {seq} of bucket number 1"):
