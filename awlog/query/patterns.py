@@ -6,39 +6,25 @@ in the same texts; there is one only if the tree holds just what is a regular la
 word about what it finds. Nearly all texts hold nearly none of the patterns, so that is rare. The answer is always yes or no
 (is it found somewhere?): greedy and lazy, and groups that capture, do not matter.
 
-What differs and how it is kept apart:
-
-    \d \s            written out as the characters that `re` takes
-    \w \b            depend on all of Unicode: exact in texts of ASCII only; loose: any character beyond; any place
-    ignoring case     exact for patterns or texts in ASCII, but for the four letters beyond that fold to i, k and s
-    $                 also before a newline at the end of the text; translated where nothing follows it, else left out
-    (?=) (?<!) \1 (?>) a++ (?(1)) \B and flags other than (?i)        loose only
+`pattern_writers.py` says what differs and how it is kept apart.
 
 Exact patterns are linear. One that `re` has to confirm may never end: queries belong in processes that can be killed.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
 import warnings
-from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from enum import Enum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Final
 
-import numpy as np
 import re2  # type: ignore[import-untyped]
 
 from awlog.query.errors import QueryFunctionException
-
-try:
-    _parser = importlib.import_module("re._parser")
-except ImportError:  # another Python: everything goes to `re`
-    _parser = None  # type: ignore[assignment]
+from awlog.query.pattern_writers import ExactWriter, LooseWriter, NotTheSame, Texts, kind_of, parsed
 
 # Errors would show patterns on stderr. The memory is a bound for one automaton, room for some hundred rules.
 _OPTIONS: Final = re2.Options()
@@ -47,21 +33,7 @@ _OPTIONS.max_mem = 32 << 20
 
 _MESSAGE_CHARS_MAX: Final = 40
 
-
-class Texts(Enum):
-    """Kinds of texts: what means the same in both engines depends on the letters there are."""
-
-    ASCII = 0
-    BEYOND_ASCII = 1
-    FOLDING_TO_ASCII = 2  # with one of the four letters that `re` takes for i, k and s when case is ignored
-
-
-def _kind_of(text: str) -> Texts:
-    if text.isascii():
-        return Texts.ASCII
-    return Texts.FOLDING_TO_ASCII if _FOLDING_TO_ASCII.search(text) else Texts.BEYOND_ASCII
-
-
+_LOCAL_FLAGS: Final = re.compile(r"\(\?([a-zA-Z-]+)")
 # Most rules are lists of words: what both engines plainly take for itself, and `|`. Not worth a parser's 0.2 ms.
 _PLAIN: Final = re.compile(r"""(?:[A-Za-z0-9 _|,:;'"@&=<>~/!%-]|\\[.+*?()\[\]{}|^$\\/-])*""")
 
@@ -81,8 +53,8 @@ class Pattern:
             return
         tree, flags = self._parsed
         if tree is not None and not flags & ~(re.UNICODE | re.IGNORECASE):
-            writer = _ExactWriter(bool(flags & re.IGNORECASE))
-            with suppress(_NotTheSame, RecursionError):
+            writer = ExactWriter(bool(flags & re.IGNORECASE))
+            with suppress(NotTheSame, RecursionError):
                 self.exact = writer.whole(tree)
                 self.exact_kinds = frozenset(Texts) - writer.not_for
         if self.exact is None:  # what has a twin compiles; the others may still hold mistakes
@@ -90,14 +62,7 @@ class Pattern:
 
     @cached_property
     def _parsed(self) -> tuple[Any, int]:
-        """The tree of Python's parser and the flags that hold for all of it; None if `re` must say what is wrong."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = _parser.parse(self.text, re.IGNORECASE if self.ignore_case else 0)
-        except (AttributeError, re.error, OverflowError, RecursionError):
-            return None, 0
-        return tree, tree.state.flags
+        return parsed(self.text, self.ignore_case)
 
     @cached_property
     def loose(self) -> str | None:
@@ -106,8 +71,8 @@ class Pattern:
         # Flags that hold for a part of the pattern count for all of it: then more is found, never less.
         local_flags = "".join(_LOCAL_FLAGS.findall(self.text))
         if tree is not None and not (flags & re.ASCII or "a" in local_flags):
-            with suppress(_NotTheSame, RecursionError):
-                return _LooseWriter(bool(flags & re.IGNORECASE) or "i" in local_flags).whole(tree)
+            with suppress(NotTheSame, RecursionError):
+                return LooseWriter(bool(flags & re.IGNORECASE) or "i" in local_flags).whole(tree)
         return None
 
     def search(self, text: str) -> bool:
@@ -143,7 +108,7 @@ class PatternSet:
         if known is None:
             if len(self._seen) >= _SEEN_MAX:
                 self._seen.clear()
-            kind = _kind_of(text)
+            kind = kind_of(text)
             automaton = self._automata.get(kind)
             if automaton is None:
                 automaton = self._automata[kind] = _Automaton(self._patterns, kind)
@@ -251,240 +216,3 @@ def _compile(text: str, ignore_case: bool) -> re.Pattern[str]:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= _MESSAGE_CHARS_MAX else text[:_MESSAGE_CHARS_MAX] + "…")
-
-
-class _NotTheSame(Exception):
-    """Here a pattern has no twin in re2."""
-
-
-_LOCAL_FLAGS: Final = re.compile(r"\(\?([a-zA-Z-]+)")
-
-_CODE_POINT_MAX: Final = 0x10FFFF
-_ASCII_MAX: Final = 0x7F
-_DIGITS_END: Final = 0x20000  # beyond are no digits
-_Ranges = tuple[tuple[int, int], ...]
-
-# As `re` has them; the digits are read off `re` itself, because they grow with Unicode.
-_SPACES: Final[_Ranges] = (
-    (0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A),
-    (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000),
-)  # fmt: skip
-_ASCII_WORD: Final[_Ranges] = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
-
-_ANYTHING: Final = "(?s:.)"
-_BEYOND_ASCII: Final = r"\x{80}-\x{10ffff}"
-# The letters beyond ASCII that `re` takes for i, i, s and k when case is ignored; re2 takes two of them.
-_FOLDING: Final = (0x130, 0x131, 0x17F, 0x212A)
-_FOLDING_TO_ASCII: Final = re.compile("[" + "".join(map(chr, _FOLDING)) + "]")
-_WRITTEN_FOLDING: Final = "".join(f"\\x{{{code:x}}}" for code in _FOLDING)
-_ASCII_FOLDED_TO: Final = frozenset(map(ord, "iIsSkK"))
-
-
-@lru_cache(maxsize=1)
-def _digits() -> _Ranges:
-    every = np.arange(_DIGITS_END, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
-    return tuple((ord(run[0]), ord(run[-1])) for run in re.findall(r"\d+", every))
-
-
-def _complement(ranges: _Ranges, code_max: int = _CODE_POINT_MAX) -> _Ranges:
-    lows = [0, *(high + 1 for _, high in ranges)]
-    highs = [*(low - 1 for low, _ in ranges), code_max]
-    return tuple((low, high) for low, high in zip(lows, highs, strict=True) if low <= high)
-
-
-def _written(ranges: _Ranges) -> str:
-    return "".join([f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in ranges])
-
-
-class _Writer(ABC):
-    """Writes the tree of Python's parser as a pattern for re2: what the two kinds have in common."""
-
-    def __init__(self, ignores_case: bool) -> None:
-        self.ignores_case = ignores_case
-
-    def whole(self, tree: Any) -> str:
-        written = self.sequence(tree, last=True)
-        return f"(?i:{written})" if self.ignores_case else written
-
-    def sequence(self, items: Any, *, last: bool) -> str:
-        """`last`: nothing can follow what is written."""
-        parts = list(items)
-        return "".join([self.item(str(op), value, last and i == len(parts) - 1) for i, (op, value) in enumerate(parts)])
-
-    def item(self, op: str, value: Any, last: bool) -> str:
-        match op:
-            case "LITERAL":
-                return self.char(value)
-            case "NOT_LITERAL":
-                return self.class_of([("NEGATE", None), ("LITERAL", value)])
-            case "ANY":
-                return self.any_char
-            case "IN":
-                return self.class_of([(str(op), value) for op, value in value])
-            case "BRANCH":
-                _, branches = value
-                return "(?:" + "|".join([self.sequence(branch, last=last) for branch in branches]) + ")"
-            case "SUBPATTERN":
-                _, flags_added, flags_removed, inner = value
-                if flags_added or flags_removed:
-                    raise _NotTheSame
-                return f"(?:{self.sequence(inner, last=last)})"
-            case "MAX_REPEAT" | "MIN_REPEAT":
-                low, high, inner = value
-                high_text = "" if high is _parser.MAXREPEAT else str(high)
-                return f"(?:{self.sequence(inner, last=False)}){{{low},{high_text}}}"
-            case "AT":
-                return self.place(str(value), last)
-        raise _NotTheSame
-
-    any_char = "."
-
-    @abstractmethod
-    def char(self, code: int) -> str:
-        """One character."""
-
-    @abstractmethod
-    def class_of(self, members: list[tuple[str, Any]]) -> str:
-        """One character of a class."""
-
-    @abstractmethod
-    def place(self, place: str, last: bool, /) -> str:
-        """A place between characters."""
-
-
-class _ExactWriter(_Writer):
-    """`not_for`: the kinds of texts in which what was written is not the same."""
-
-    def __init__(self, ignores_case: bool) -> None:
-        super().__init__(ignores_case)
-        self.not_for = {Texts.FOLDING_TO_ASCII} if ignores_case else set[Texts]()
-
-    def char(self, code: int) -> str:
-        if 0xD800 <= code <= 0xDFFF:
-            raise _NotTheSame
-        if self.ignores_case and code > _ASCII_MAX:
-            self._only_for_ascii()  # where it is never found, unless it folds to a letter of ASCII
-            if code in _FOLDING:
-                raise _NotTheSame
-        return f"\\x{{{code:x}}}"
-
-    def _only_for_ascii(self) -> None:
-        self.not_for |= {Texts.BEYOND_ASCII, Texts.FOLDING_TO_ASCII}
-
-    def class_of(self, members: list[tuple[str, Any]]) -> str:
-        written = []
-        for op, value in members:
-            match op:
-                case "NEGATE":
-                    written.append("^")
-                case "LITERAL":
-                    written.append(self.char(value))
-                case "RANGE":
-                    if self.ignores_case and any(value[0] <= code <= value[1] for code in _FOLDING):
-                        raise _NotTheSame
-                    written.append(f"{self.char(value[0])}-{self.char(value[1])}")
-                case "CATEGORY":
-                    written.append(self._category(str(value)))
-                case _:
-                    raise _NotTheSame
-        return f"[{''.join(written)}]"
-
-    def place(self, place: str, last: bool, /) -> str:
-        match place:
-            case "AT_BEGINNING" | "AT_BEGINNING_STRING":
-                return r"\A"
-            case "AT_END_STRING":
-                return r"\z"
-            case "AT_END" if last:
-                return r"(?:\n?\z)"
-            case "AT_BOUNDARY":
-                self._only_for_ascii()
-                return r"\b"
-        raise _NotTheSame
-
-    def _category(self, category: str) -> str:
-        name = category.removeprefix("CATEGORY_").removeprefix("NOT_")
-        code_max = _CODE_POINT_MAX
-        match name:
-            case "SPACE":
-                ranges = _SPACES
-            case "DIGIT":
-                ranges = _digits()
-            case "WORD":
-                self._only_for_ascii()
-                ranges = _ASCII_WORD
-                code_max = _ASCII_MAX  # beyond there are letters that re2 folds to k and s
-            case _:
-                raise _NotTheSame
-        return _written(ranges if category == f"CATEGORY_{name}" else _complement(ranges, code_max))
-
-
-_ASCII_CATEGORIES: Final[dict[str, _Ranges]] = {
-    "SPACE": ((0x09, 0x0D), (0x1C, 0x20)),
-    "DIGIT": ((0x30, 0x39),),
-    "WORD": _ASCII_WORD,
-}
-
-
-class _LooseWriter(_Writer):
-    """Where in doubt, more characters and more places."""
-
-    any_char = _ANYTHING  # `.` may stand under a flag
-
-    def char(self, code: int) -> str:
-        if 0xD800 <= code <= 0xDFFF:
-            raise _NotTheSame
-        if not self.ignores_case:
-            return f"\\x{{{code:x}}}"
-        if code in _ASCII_FOLDED_TO:
-            return f"[\\x{{{code:x}}}{_WRITTEN_FOLDING}]"
-        if code in _FOLDING:
-            return _ANYTHING
-        return f"\\x{{{code:x}}}" if code <= _ASCII_MAX else f"[{_BEYOND_ASCII}]"
-
-    def class_of(self, members: list[tuple[str, Any]]) -> str:
-        negated = members[0][0] == "NEGATE"
-        if self.ignores_case and (negated or any(_reaches_beyond_ascii(op, value) for op, value in members)):
-            return _ANYTHING
-        written = ["^" if negated else _WRITTEN_FOLDING if self.ignores_case else ""]
-        for op, value in members[negated:]:
-            match op:
-                case "LITERAL":
-                    written.append(f"\\x{{{value:x}}}")
-                case "RANGE":
-                    written.append(f"\\x{{{value[0]:x}}}-\\x{{{value[1]:x}}}")
-                case "CATEGORY":
-                    name = str(value).removeprefix("CATEGORY_").removeprefix("NOT_")
-                    if name not in _ASCII_CATEGORIES:
-                        raise _NotTheSame
-                    ranges = _ASCII_CATEGORIES[name]
-                    written.append(_written(ranges if "NOT_" not in str(value) else _complement(ranges, _ASCII_MAX)))
-                    if not negated:
-                        written.append(_BEYOND_ASCII)
-                case _:
-                    raise _NotTheSame
-        return f"[{''.join(written)}]"
-
-    def place(self, place: str, _last: bool, /) -> str:
-        return r"\A" if place == "AT_BEGINNING_STRING" else ""
-
-    def item(self, op: str, value: Any, last: bool) -> str:
-        match op:
-            case "SUBPATTERN":
-                return f"(?:{self.sequence(value[3], last=last)})"
-            case "ATOMIC_GROUP":
-                return f"(?:{self.sequence(value, last=last)})"
-            case "POSSESSIVE_REPEAT":
-                return super().item("MAX_REPEAT", value, last)
-            case "ASSERT" | "ASSERT_NOT":
-                return ""
-            case "GROUPREF":
-                return f"{_ANYTHING}*"
-            case "GROUPREF_EXISTS":
-                _, yes, no = value
-                return f"(?:{self.sequence(yes, last=last)}|{self.sequence(no or [], last=last)})"
-        return super().item(op, value, last)
-
-
-def _reaches_beyond_ascii(op: str, value: Any) -> bool:
-    return (op == "LITERAL" and value > _ASCII_MAX) or (op == "RANGE" and value[1] > _ASCII_MAX)

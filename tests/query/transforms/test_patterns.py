@@ -12,16 +12,8 @@ from contextlib import suppress
 import pytest
 
 from awlog.query.errors import QueryFunctionException
-from awlog.query.patterns import (
-    _SPACES,
-    Pattern,
-    PatternSet,
-    Texts,
-    _complement,
-    _digits,
-    _KnownPatterns,
-    compile_pattern,
-)
+from awlog.query.pattern_writers import _SPACES, Texts, _complement, _digits
+from awlog.query.patterns import Pattern, PatternSet, _KnownPatterns, compile_pattern
 
 EXAMPLES = int(os.environ.get("AWLOG_TEST_EXAMPLES", "2000"))
 EVERY_CHARACTER = "".join(map(chr, range(0x110000)))
