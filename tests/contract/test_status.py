@@ -133,11 +133,12 @@ def test_a_timeline_of_few_events_has_each_of_them(api: Api, bucket: str) -> Non
     }
 
 
-def test_the_timeline_of_all_has_bins(api: Api, bucket: str, other: str) -> None:
+def test_the_timeline_of_all_has_bins(desk: Api, name: str) -> None:
     """Of a day in four parts: what was covered, how many events began, and which name filled most of it."""
+    bucket, other = desk.create(name), desk.create(f"{name}-other")  # there are few: of many each has fewer bins
     events = [event("05:00:00", 7200, app="A"), event("08:00:00", 60, app="A"), event("09:00:00", 90, app="B")]
-    api.post(f"/buckets/{bucket}/events", events)
-    answer = api.get(f"/timeline?{DAY}&bins=4")
+    desk.post(f"/buckets/{bucket}/events", events)
+    answer = desk.get(f"/timeline?{DAY}&bins=4")
     assert answer["bin_count"] == 4
     assert answer["buckets"][other] == {"events": 0, "names": []}
     assert answer["buckets"][bucket] == {
