@@ -72,8 +72,8 @@ def import_(
 
     Run it as often as you like, also after it was interrupted: events that are there already are not imported twice.
 
-    Exit status 0: all of the source is in the store. 1: something was refused or does not match, the table says what; or no
-    bucket was found.
+    Exit status 0: all of the source is in the store. 1: something was refused or does not match, the table says what; or
+    there was nothing.
 
     Example: awlog import ~/.local/share/activitywatch/aw-server/peewee-sqlite.v2.db --dry-run
     """
@@ -85,16 +85,16 @@ def import_(
     else:
         described = SourceBucket(bucket, bucket_type, "awlog import", socket.gethostname())
         sources = iter([open_source(source, kind, described, _mapping(mapping), token)])
-    complete, bucket_count = True, 0
+    complete, found_count = True, 0
     with _target(where, dry_run=dry_run) as target:
         for opened in sources:
             with closing(opened):
                 click.echo(f"From {opened.title}")
                 report = _imported(opened, target)
             click.echo(shown(report, dry_run=dry_run))
-            bucket_count += len(report.buckets)
+            found_count += len(report.buckets) + len(report.settings)
             complete &= report.matches() and not report.refused_count()
-    if not complete or not bucket_count:
+    if not complete or not found_count:
         sys.exit(NOT_ALL_STATUS)
 
 

@@ -62,7 +62,10 @@ class ServedStore:
             body["created"] = format_timestamp(bucket.created_us)
         return self._post(_path(bucket.id), body)[0] == 200
 
-    def insert(self, bucket_id: str, events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
+    def insert(self, batches: list[tuple[str, list[NewEvent]]]) -> list[list[tuple[Seq, Seq]]]:
+        return [self._insert(bucket_id, events) for bucket_id, events in batches]
+
+    def _insert(self, bucket_id: str, events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
         spans: list[tuple[Seq, Seq]] = []
         for body in _bodies(events):
             stored = _STORED.decode(self._post(f"{_path(bucket_id)}/events", msgspec.Raw(body))[1])

@@ -6,8 +6,9 @@ the source is compared with what the store holds (`matching.py`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -37,6 +38,12 @@ BATCH_EVENTS: Final = 8 * SEGMENT_EVENTS + 1
 # Events that wait in all buckets together, and the bytes of their payloads: many buckets share this.
 _WAITING_EVENTS_MAX: Final = 4 * BATCH_EVENTS
 _WAITING_BYTES_MAX: Final = 64 << 20
+# Beyond that some is stored, of many buckets in one commit.
+_STORED_EVENTS: Final = _WAITING_EVENTS_MAX // 4
+_STORED_BYTES: Final = _WAITING_BYTES_MAX // 4
+# Events of the store that are looked at again in one snapshot. A server that records meanwhile cannot use the pages that
+# were freed since; and each snapshot costs a look at all buckets.
+_LOOKED_AT_MAX: Final = 1_000_000
 
 
 class Importer:
@@ -63,16 +70,23 @@ class Importer:
             for bucket_id, found in step.found.items():
                 self._take(bucket_id, found)
             self._advance(step.read)
-        for each in self._buckets.values():
-            self._store(each)
+        while self._waiting_count:
+            self._store(self._largest())
         if not self._target.is_rehearsal:
-            for each in self._buckets.values():
-                with self._target.view() as view:
-                    each.look_again(view)
-                    if view is not None:
-                        view.forget()
+            self._look_again()
         report.buckets = [each.report for each in self._buckets.values()]
         return report
+
+    def _look_again(self) -> None:
+        """Adds up what the store holds of the source."""
+        buckets = deque(self._buckets.values())
+        while buckets:
+            with self._target.view() as view:
+                looked_at = 0
+                while buckets and looked_at < _LOOKED_AT_MAX:
+                    looked_at += buckets.popleft().look_again(view)
+                    if view is not None:
+                        view.forget()
 
     def _settings(self) -> dict[str, str]:
         there = self._target.settings()
@@ -123,12 +137,25 @@ class Importer:
         bucket.report.negative_count += found.negative_count
         bucket.report.source.add(found.events)
         bucket.waiting += found.events
+        bucket.waiting_bytes += sum(len(event.payload) for event in found.events)
         self._waiting_count += len(found.events)
         self._waiting_bytes += sum(len(event.payload) for event in found.events)
         while len(bucket.waiting) >= BATCH_EVENTS:
-            self._store(bucket)
+            self._store([bucket])
         while self._waiting_count > _WAITING_EVENTS_MAX or self._waiting_bytes > _WAITING_BYTES_MAX:
-            self._store(max(self._buckets.values(), key=lambda each: len(each.waiting)))
+            self._store(self._largest())
+
+    def _largest(self) -> list[_Bucket]:
+        """The buckets in which most waits: together as much as is stored at once, or all."""
+        largest: list[_Bucket] = []
+        count, size_bytes = 0, 0
+        for bucket in sorted(self._buckets.values(), key=lambda each: each.waiting_bytes, reverse=True):
+            if not bucket.waiting or count >= _STORED_EVENTS or size_bytes >= _STORED_BYTES:
+                break
+            largest.append(bucket)
+            count += len(bucket.waiting)
+            size_bytes += bucket.waiting_bytes
+        return largest
 
     def _filtered(self, filters: Filters, bucket: _Bucket, events: list[NewEvent]) -> list[NewEvent]:
         """As the store will hold them: compared with what it holds, a redacted event must be redacted."""
@@ -142,20 +169,23 @@ class Importer:
         bucket.report.dropped_count += len(events) - len(left)
         return left
 
-    def _store(self, bucket: _Bucket) -> None:
-        """One batch of what waits."""
-        batch, bucket.waiting = bucket.waiting[:BATCH_EVENTS], bucket.waiting[BATCH_EVENTS:]
-        if not batch:
-            return
-        self._waiting_count -= len(batch)
-        self._waiting_bytes -= sum(len(event.payload) for event in batch)
-        missing, grown = bucket.leave_out_held(batch, self._target)
-        if grown:
-            self._target.insert(bucket.report.bucket_id, grown)
-        if missing:
-            bucket.stored += self._target.insert(bucket.report.bucket_id, missing)
-        bucket.report.imported_count += len(missing)
-        bucket.report.grown_count += len(grown)
+    def _store(self, buckets: list[_Bucket]) -> None:
+        """One batch of what waits in each."""
+        batches: list[tuple[_Bucket, list[NewEvent]]] = []
+        with self._target.view() if any(each.holds_some() for each in buckets) else nullcontext() as view:
+            for bucket in buckets:
+                batch = bucket.next_batch()
+                self._waiting_count -= len(batch)
+                self._waiting_bytes -= sum(len(event.payload) for event in batch)
+                missing, grown = bucket.leave_out_held(batch, view)
+                bucket.report.imported_count += len(missing)
+                bucket.report.grown_count += len(grown)
+                batches += [(bucket, grown)] if grown else []
+                batches += [(bucket, missing)] if missing else []
+        spans = self._target.insert([(bucket.report.bucket_id, events) for bucket, events in batches])
+        for (bucket, events), stored in zip(batches, spans, strict=True):
+            if events[0].wire_id is None:
+                bucket.stored += stored
 
 
 class _Bucket:
@@ -164,6 +194,7 @@ class _Bucket:
     def __init__(self, bucket_id: str) -> None:
         self.report = BucketReport(bucket_id)
         self.waiting: list[NewEvent] = []
+        self.waiting_bytes = 0
         self.held: Held | None = None
         self._number: BucketNumber | None = None
         self.stored: list[tuple[Seq, Seq]] = []
@@ -176,30 +207,42 @@ class _Bucket:
             self._number = meta.number
             self.held = Held(meta.number, view.next_seq(meta.number))
 
-    def leave_out_held(self, batch: list[NewEvent], target: Target) -> tuple[list[NewEvent], list[NewEvent]]:
+    def holds_some(self) -> bool:
+        """Did it hold anything before the import?"""
+        return self.held is not None and not self.held.is_empty() and self._number is not None
+
+    def next_batch(self) -> list[NewEvent]:
+        batch, self.waiting = self.waiting[:BATCH_EVENTS], self.waiting[BATCH_EVENTS:]
+        self.waiting_bytes -= sum(len(event.payload) for event in batch)
+        return batch
+
+    def leave_out_held(self, batch: list[NewEvent], view: ViewAtOnce | None) -> tuple[list[NewEvent], list[NewEvent]]:
         """What is missing, and what has grown since it was imported."""
-        assert self.held is not None, "a bucket that cannot be stored has no events"
-        if self.held.is_empty() or self._number is None:
+        if not batch or not self.holds_some():
             return batch, []
+        assert view is not None, "a bucket that holds something is in a store"
+        assert self.held is not None, "it holds something"
+        assert self._number is not None, "it holds something"
         start_us = Micros(min(event.start_us for event in batch))
         end_us = Micros(max(event.start_us for event in batch))
-        with target.view() as view:
-            assert view is not None, "a bucket that holds something is in a store"
-            matched = self.held.match(batch, view.chunks(self._number, start_us, end_us, None))
+        matched = self.held.match(batch, view.chunks(self._number, start_us, end_us, None))
         self.report.identical_count += matched.identical_count
         self.report.longer_us += matched.longer_us
         return matched.missing, matched.grown
 
-    def look_again(self, view: ViewAtOnce | None) -> None:
-        """Adds up what the store holds of the source."""
+    def look_again(self, view: ViewAtOnce | None) -> int:
+        """Adds up what the store holds of the source; gives how many events it looked at."""
         if view is None or self._number is None or self.held is None:
-            return
+            return 0
         spans = self.stored or [(Seq(0), Seq(0))]
         first, last = (np.array(ends, np.int64) for ends in zip(*spans, strict=True))
         totals = Totals()
+        looked_at = 0
         for columns in view.chunks(self._number, TIME_MIN_US, TIME_MAX_US, None):
+            looked_at += len(columns)
             totals.add_columns(columns.take(self.held.answered(columns) | _within(columns, first, last)))
         self.report.stored = totals
+        return looked_at
 
 
 def _within(columns: Columns, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -30,8 +30,10 @@ class Target(Protocol):
         """False if there is a bucket of that name, which stays as it is."""
         ...
 
-    def insert(self, bucket_id: str, events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
-        """Durable when it returns: the spans of the seqs that the events got, in ascending order, both ends inside."""
+    def insert(self, batches: list[tuple[str, list[NewEvent]]]) -> list[list[tuple[Seq, Seq]]]:
+        """Events of some buckets, in one commit if that can be. Durable when it returns: for each batch the spans of the
+        seqs that its events got, in ascending order, both ends inside.
+        """
         ...
 
     def settings(self) -> dict[str, bytes]: ...
@@ -71,9 +73,12 @@ class OwnStore:
             return False
         return True
 
-    def insert(self, bucket_id: str, events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
-        stored = self._loop.run_until_complete(self._engine.insert(InsertEvents(bucket_id, events)))
-        return [(stored.first_seq, stored.last_seq)]
+    def insert(self, batches: list[tuple[str, list[NewEvent]]]) -> list[list[tuple[Seq, Seq]]]:
+        return self._loop.run_until_complete(self._insert(batches))
+
+    async def _insert(self, batches: list[tuple[str, list[NewEvent]]]) -> list[list[tuple[Seq, Seq]]]:
+        inserting = [self._engine.insert(InsertEvents(bucket_id, events)) for bucket_id, events in batches]
+        return [[(stored.first_seq, stored.last_seq)] for stored in await asyncio.gather(*inserting)]
 
     def settings(self) -> dict[str, bytes]:
         return self._engine.reads.settings()
@@ -112,8 +117,8 @@ class Rehearsal:
         with self.view() as view:
             return view is None or all(meta.id != bucket.id for meta in view.buckets())
 
-    def insert(self, _bucket_id: str, _events: list[NewEvent]) -> list[tuple[Seq, Seq]]:
-        return []
+    def insert(self, batches: list[tuple[str, list[NewEvent]]]) -> list[list[tuple[Seq, Seq]]]:
+        return [[] for _ in batches]
 
     def settings(self) -> dict[str, bytes]:
         with self.view() as view:
