@@ -43,9 +43,17 @@ def default_data_dir(*, testing: bool) -> Path:
 def _read_config(context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
     """Makes the file's settings the defaults of the other options."""
     path = given or _CONFIG_FILE
-    if given is not None or path.exists():
+    if given is not None or _may_be_there(path):
         context.default_map = load_file(path, testing=bool(context.params.get("testing")))
     return path
+
+
+def _may_be_there(path: Path) -> bool:
+    """Also where that is not to be seen: whoever reads it says so."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 # Not eager, like --testing, which it asks for; and declared before the options that it gives defaults to.

@@ -17,7 +17,7 @@ from typing import Final
 import lmdb
 from msgspec import Struct
 
-from awlog.model.errors import AwlogError, Busy, CannotStart, DataDamaged
+from awlog.model.errors import AwlogError, Busy, CannotStart, DataDamaged, InsufficientStorage
 from awlog.storage import layout
 from awlog.storage.check import Progress
 from awlog.storage.copying import aside, copy_rows, give_identity, proved, put_in_place
@@ -76,9 +76,10 @@ def upgrade_if_old(data_dir: Path, tell: Tell, *, let_go: Callable[[], object]) 
             _replace(data_dir, snapshot, tell)
     except Busy as busy:
         size_bytes = (data_dir / DATA_FILE).stat().st_size
+        needs = f"needs room for two more copies of it, up to {2 * size_bytes:,} bytes: {busy} Make room there"
         raise CannotStart(
             f"The store in {data_dir} has format {found} and must be upgraded to format {layout.FORMAT_VERSION}, which "
-            f"needs room for two more copies of it, up to {2 * size_bytes:,} bytes: {busy} Make room there and start "
+            f"{needs if isinstance(busy, InsufficientStorage) else f'is not possible: {busy} Mend that'} and start "
             "again; or go on with the awlog that wrote it."
         ) from busy
     except (

@@ -379,6 +379,16 @@ def test_a_file_that_is_named_must_be_there(run: Run, tmp_path: Path, default_fi
     assert "TOML" in run("config").output
 
 
+def test_a_default_file_that_cannot_be_looked_for_is_an_error(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the same as none: it may say who gets in."""
+    monkeypatch.setattr(options, "_CONFIG_FILE", tmp_path / ("x" * 300) / "config.toml")
+    result = run("config")
+    assert result.exit_code == 2
+    assert "cannot be read" in result.output.replace("\n", " ")
+
+
 def test_a_file_that_is_named_goes_before_the_default_one(run: Run, tmp_path: Path, default_file: Path) -> None:
     """It replaces it as a whole."""
     default_file.write_text("port = 5703\nhost = '10.0.0.3'\n")

@@ -195,6 +195,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def test_an_upgrade_that_may_not_keep_a_snapshot_says_why(data_dir: Path):
+    """It is no question of room."""
+    (data_dir / SNAPSHOTS_FOLDER).write_text("somebody's file")
+    before = (data_dir / DATA_FILE).read_bytes()
+    said = refusal(data_dir)
+    assert f"is not possible: {data_dir / SNAPSHOTS_FOLDER}: File exists. Nothing was changed. Mend that" in said
+    assert "room" not in said
+    assert (data_dir / DATA_FILE).read_bytes() == before
+
+
 @pytest.mark.needs("leave to mount a tmpfs")
 @pytest.mark.parametrize("free_bytes", [16_384, 100_000])
 def test_a_full_disk_refuses_the_upgrade_and_touches_nothing(small_disk: Path, old_store: Path, free_bytes: int):
