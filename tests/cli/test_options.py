@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 from click.testing import Result
 
+from awlog.cli import options
 from awlog.cli.options import connections_max, default_data_dir
 from awlog.model.errors import CannotStart
 from tests.cli.conftest import Run
