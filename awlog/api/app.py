@@ -48,6 +48,8 @@ _access_log: Final = structlog.get_logger(part=telemetry.ACCESS)
 # Others are counted together: what a client invents makes no new row.
 _COUNTED_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
+# How everything outside `/api/` is counted, and what explains that.
+_PAGE: Final = "page"
 # A longer one has leading zeros: aiohttp's parser takes any number of them, and `int` does not.
 _LENGTH_DIGITS_MAX: Final = 20
 
@@ -183,7 +185,7 @@ class App:
             return preflight
         if (len(segments) == 1 or segments[1] == FOLDER) and call.request.method in ("GET", "HEAD"):
             # Open to everybody: no browser sends a token when a page is opened, and what it shows is no secret.
-            call.route = "page"
+            call.route = _PAGE
             return self._explored(path, segments[1:], call.request)
         return await self._routed(call, segments[1:])
 
@@ -206,7 +208,7 @@ class App:
         watched = WATCHING.get(segments[0]) if len(segments) == 1 else None
         if watched is not None:
             return await self._watched(call, segments[0], watched)
-        call.route = "page"
+        call.route = _PAGE
         return await pages.serve_page(call, path, segments)
 
     def _admit_origin(self, call: Call, hosts: list[str]) -> web.Response | None:
@@ -297,15 +299,16 @@ def _failed(call: Call, error: AwlogError) -> web.Response:
         return web.Response(status=304, headers=call.headers)
     status, body = refusal(error, call.request_id)
     call.counts.refuse(type(error).__name__)
-    call.counts.refusals.note(
-        error,
-        status=status,
-        now_us=call.engine.clock(),
-        method=_counted_method(call),
-        route=call.route,
-        headers=call.request.headers,
-        bucket_id=call.params.get("bucket_id"),
-    )
+    if call.route != _PAGE:  # a browser asks for icons and the like on its own
+        call.counts.refusals.note(
+            error,
+            status=status,
+            now_us=call.engine.clock(),
+            method=_counted_method(call),
+            route=call.route,
+            headers=call.request.headers,
+            bucket_id=call.params.get("bucket_id"),
+        )
     response = call.json(body, status)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = error.allowed

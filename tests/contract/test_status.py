@@ -84,6 +84,13 @@ def sent(api: Api, bucket: str, body: bytes, *headers: str) -> int:
     return exchange(api.server, "POST", path, "Content-Type: application/json", *headers, body=body).status
 
 
+def test_files_that_are_not_there_are_no_refusals(api: Api) -> None:
+    """A browser asks for icons by itself: nothing that a watcher sent."""
+    before = api.get("/refusals")
+    assert exchange(api.server, "GET", "/favicon.ico").status == 404
+    assert api.get("/refusals") == before
+
+
 def test_no_error_of_a_query_is_repeated(api: Api) -> None:
     """Its text quotes the query."""
     asked = {"query": ["RETURN = secret_name;"], "timeperiods": ["2024-05-01/2024-05-02"]}

@@ -79,6 +79,7 @@ def summed_up(period: str) -> Callable[[Browser], None]:
         browser.open("summary?" + urlencode({"bucket": WINDOW, "period": period, "date": iso(NOON)}))
         browser.find(f".heat-{period}")
 
+    show.__name__ = period
     return show
 
 
