@@ -117,6 +117,7 @@ class Engine:
 
         self._store = store = Store(
             environment,
+            clock=clock,
             cache_bytes=cache_bytes,
             open_writer=open_writer,
             settled=lambda: self._committer.settled(),

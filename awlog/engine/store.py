@@ -18,15 +18,17 @@ from typing import Final
 
 import structlog
 
+from awlog.engine.clock import Clock
 from awlog.engine.full_disk import FullDisk
 from awlog.log.columns import Columns
 from awlog.log.segment_index import SegmentEntry
 from awlog.log.state import LoadSegment, State
 from awlog.log.write_set import WriteSet
 from awlog.model.errors import Busy, Damaged, InsufficientStorage, Unavailable
-from awlog.model.event import BucketNumber
+from awlog.model.event import BucketNumber, Change
 from awlog.storage.damaged import DamagedEnvironment
 from awlog.storage.environment import READERS_MAX, Environment
+from awlog.storage.newest import NewestChange, count_on_from
 from awlog.storage.recovery import recover
 from awlog.storage.segment_cache import SegmentCache
 from awlog.storage.snapshot import Snapshot, open_snapshot
@@ -42,6 +44,8 @@ _RETRY_S: Final = 1.0
 # for reader processes: those never wait for a client that does not read.
 _SNAPSHOTS_MAX: Final = READERS_MAX - 64
 _GROW_POLL_S: Final = 0.005
+# How old the note of the newest change may be while something changes.
+_NOTE_NEWEST_S: Final = 60.0
 
 OpenWriter = Callable[[Environment], Writer]
 
@@ -53,6 +57,7 @@ class Store:
         self,
         environment: Environment,
         *,
+        clock: Clock,
         cache_bytes: int,
         open_writer: OpenWriter,
         settled: Callable[[], Awaitable[None]],
@@ -80,7 +85,11 @@ class Store:
         self._may_read.set()
         self._turns_without_snapshots = 0
         self._snapshot_turns = asyncio.Semaphore(_SNAPSHOTS_MAX)
+        self._newest = NewestChange(environment.data_dir)
+        self._noted_s = asyncio.get_running_loop().time()
         self._recover()
+        if self.read_only is None:
+            self._notice_older_file(clock)
 
     # May it be written, and read?
 
@@ -129,6 +138,26 @@ class Store:
         """What was committed is durable."""
         self.durable.absorb(writes)
         self._txn_id = txn_id
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._noted_s >= _NOTE_NEWEST_S:
+            self._noted_s = loop.time()
+            loop.run_in_executor(None, self._newest.note, self.durable.head_change)
+
+    def _notice_older_file(self, clock: Clock) -> None:
+        """At the start: was the store's file replaced by an older one?"""
+        if self.durable.head_change < self._newest.noted:
+            _log.warning(
+                "the store is older than what was here: it is taken for a restored one, followers begin anew",
+                newest_change=self.durable.head_change,
+                was_here=self._newest.noted,
+            )
+            try:
+                count_on_from(self.environment, clock(), Change(self._newest.noted + 1))
+            except Unavailable as error:
+                _log.error("the next start tries again", error=str(error))
+                return
+            self._recover()
+        self._newest.note(self.durable.head_change)
 
     def start_over(self, failure: Busy | None = None) -> None:
         """After a failed commit: only the disk says what is durable. Raises Unavailable, and tries again later."""
@@ -164,6 +193,7 @@ class Store:
         """At the end, when all is durable: the next start need not look for what a crash may have left."""
         if self._broken is None and self.read_only is None:
             self._writer.mark_clean()
+            self._newest.note(self.durable.head_change)
 
     # Snapshots
 

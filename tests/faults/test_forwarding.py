@@ -212,6 +212,35 @@ def test_a_restored_store_gives_no_change_number_again(tmp_path: Path) -> None:
                 assert own.items() <= content(hub)["notes"][1].items()
 
 
+def test_an_older_file_put_back_by_hand_is_taken_for_a_restored_store(tmp_path: Path) -> None:
+    """As above, by a copy of `data.mdb` over the newer one. A store that is as it was left, after a crash too, goes on."""
+    with Server(tmp_path / "hub") as hub:
+        laptop = Server(tmp_path / "device")
+        with laptop:
+            laptop.request("POST", "/api/0/buckets/notes", FIELDS)
+            assert laptop.stop() == 0
+        older = (laptop.data_dir / "data.mdb").read_bytes()
+        with laptop.start():
+            known = _recorded_and_pushed(laptop, hub, range(5))
+            laptop.kill()
+            laptop.start()
+            assert "older than what was here" not in laptop.log_text()
+            assert laptop.request("GET", f"/api/0/changes?since={known}").status == 200
+            assert laptop.stop() == 0
+        (laptop.data_dir / "data.mdb").write_bytes(older)
+        with laptop.start():
+            assert "older than what was here" in laptop.log_text()
+            assert _recorded_and_pushed(laptop, hub, range(10, 20)) > known + 15
+            assert laptop.request("GET", f"/api/0/changes?since={known}").json()["type"] == "ChangesGone"
+            own = content(laptop)["notes"][1]
+            assert len(own) == 10
+            assert own.items() <= content(hub)["notes"][1].items()
+            assert laptop.stop() == 0
+        with laptop.start():
+            assert laptop.log_text().count("older than what was here") == 1
+        assert awlog("verify", "--data-dir", str(laptop.data_dir)).returncode == 0
+
+
 def _recorded_and_pushed(device: Server, hub: Server, numbers: range) -> int:
     """Records an event for each, one by one, and pushes them; gives where the feed is then."""
     for n in numbers:

@@ -38,7 +38,7 @@ async def test_all_files_are_the_owners_alone(tmp_path: Path, umask: int):
         await store.close()
     assert mode(store.data_dir) == "0o700"
     assert {path.name: mode(path) for path in store.data_dir.iterdir()} == dict.fromkeys(
-        ("awlog.lock", "data.mdb", "identity.json", "lock.mdb"), "0o600"
+        ("awlog.lock", "data.mdb", "identity.json", "lock.mdb", "newest.json"), "0o600"
     )
 
 
