@@ -45,6 +45,7 @@ class Timeline {
 
   start() {
     this.build();
+    if (this.selected !== null) this.ahead = this.asked(this.selected); // beside the list of buckets, which is needed to draw it
     this.load();
     return () => {
       this.abort.abort();
@@ -213,21 +214,33 @@ class Timeline {
 
   // Pictures
 
-  async fetchPictures() {
-    const turn = (this.turn += 1);
-    this.fetching?.abort();
-    this.fetching = new AbortController();
-    const signal = AbortSignal.any([this.abort.signal, this.fetching.signal]);
+  pictureAddress(bucketId) {
     const length = this.end - this.begin;
     const begin = Math.max(FIRST_MS, this.begin - length * MARGIN);
     const end = Math.min(LAST_MS, this.end + length * MARGIN);
     const width = this.list.clientWidth || 1000;
     const bins = Math.min(2000, Math.max(60, Math.round(((end - begin) / length) * width * 0.5)));
+    return withQuery(`${path("buckets", bucketId)}/timeline`, { start: new Date(begin).toISOString(), end: new Date(end).toISOString(), bins });
+  }
+
+  /** A picture that is on its way; null if it does not come, so that it is asked for again. */
+  asked(bucketId) {
+    const address = this.pictureAddress(bucketId);
+    return { address, answer: get(address, this.abort.signal).catch(() => null) };
+  }
+
+  async fetchPictures() {
+    const turn = (this.turn += 1);
+    this.fetching?.abort();
+    this.fetching = new AbortController();
+    const signal = AbortSignal.any([this.abort.signal, this.fetching.signal]);
     const wanted = this.rows.filter((row) => row.visible && row.bucket.events > 0);
     for (const row of this.rows) if (row.bucket.events === 0) setText(row.says, "no events");
     const fetchOne = async (row) => {
-      const address = withQuery(`${path("buckets", row.bucket.id)}/timeline`, { start: new Date(begin).toISOString(), end: new Date(end).toISOString(), bins });
-      const answer = await get(address, signal);
+      const address = this.pictureAddress(row.bucket.id);
+      const ahead = this.ahead?.address === address ? await this.ahead.answer : null;
+      this.ahead = null;
+      const answer = ahead ?? (await get(address, signal));
       const [picture] = Object.values(answer.buckets);
       row.pictures = [{ ...picture, begin: Date.parse(answer.start), end: Date.parse(answer.end), binCount: answer.bin_count }, ...row.pictures.slice(0, 1)];
       this.draw();
