@@ -123,7 +123,15 @@ class Call:
         return await self.body(self.settings.body_bytes_max, "max_body_bytes")
 
     async def body(self, bytes_max: int, setting: str) -> bytes:
-        """All of the body, at most `bytes_max`; beyond it PayloadTooLarge names the setting."""
+        """All of the body, at most `bytes_max`; beyond it PayloadTooLarge names the setting.
+
+        Raises Unauthorized if the token was revoked meanwhile: a body can take as long as its sender likes.
+        """
+        whole = await self._received(bytes_max, setting)
+        self.engine.tokens.check(self.access)
+        return whole
+
+    async def _received(self, bytes_max: int, setting: str) -> bytes:
         await self.begin_body(bytes_max, setting)
         length = self.request.content_length
         content = self.request.content

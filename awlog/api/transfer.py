@@ -97,6 +97,7 @@ async def import_buckets(call: Call) -> web.StreamResponse:
         raise UnsupportedMediaType("Send the export as `application/json` or `multipart/form-data`")
     now_us = call.engine.clock()
     buckets = await asyncio.to_thread(_decode, documents, now_us)
+    call.engine.tokens.check(call.access)  # a form, and decoding, take their time
     await call.engine.import_buckets(buckets)
     return call.json(b"null")
 

@@ -104,7 +104,7 @@ def _forward_plan(config: ServerConfig) -> ForwardPlan | None:
         return None
     token = _secret(config.forward_token_file, "forward_token_file") or config.forward_token
     hub = Hub(config.forward_url, token, config.forward_prefixes or ("",))
-    return ForwardPlan(hub, config.forward_interval_s, config.forward_warn_s)
+    return ForwardPlan(hub, config.forward_token_file, config.forward_interval_s, config.forward_warn_s)
 
 
 def _webhook_plan(config: ServerConfig) -> WebhookPlan | None:

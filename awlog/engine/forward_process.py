@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from awlog.engine.clock import system_clock
 from awlog.engine.push import NOT_ALLOWED, BucketPushed, Hub, look_here, push_all, unpushed
@@ -37,6 +38,17 @@ class ForwardOptions(Struct, frozen=True):
     data_dir: str
     hub: Hub
     interval_s: float
+    token_file: str | None = None
+
+    @property
+    def hub_now(self) -> Hub:
+        """With the token that stands in the file now: who puts another one there need not start the server anew."""
+        if self.token_file is None:
+            return self.hub
+        try:
+            return replace(self.hub, token=Path(self.token_file).read_text("utf-8").strip())
+        except (OSError, UnicodeDecodeError):  # it was there at the start: somebody is at it
+            return self.hub
 
 
 class ForwardStatus(Struct):
@@ -60,7 +72,7 @@ def main() -> None:
     status = _read_status(data_dir, options.hub)
     failures = 0
     while True:
-        failures = 0 if _round(data_dir, options.hub, identity.device_id, status) else failures + 1
+        failures = 0 if _round(data_dir, options.hub_now, identity.device_id, status) else failures + 1
         sys.stdout.buffer.write(msgspec.json.encode(status) + b"\n")
         sys.stdout.buffer.flush()
         if _is_over(min(BACKOFF_S_MAX, options.interval_s * 2 ** min(failures, 20))):

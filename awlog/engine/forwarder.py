@@ -23,9 +23,12 @@ FORWARD_WARN_S: Final = 86_400.0
 
 
 class ForwardPlan(Struct, frozen=True):
-    """`warn_s`: for how long a change may be unsent until that is a warning."""
+    """`token_file`: where the hub's token stands, read before each round. `warn_s`: for how long a change may be unsent
+    until that is a warning.
+    """
 
     hub: Hub
+    token_file: Path | None = None
     interval_s: float = FORWARD_INTERVAL_S
     warn_s: float = FORWARD_WARN_S
 
@@ -44,7 +47,8 @@ class Forwarder:
         self._status = ForwardStatus(plan.hub.url)
         self._clock = clock
         self._warn_s = plan.warn_s
-        options = ForwardOptions(str(data_dir), plan.hub, plan.interval_s)
+        token_file = None if plan.token_file is None else str(plan.token_file.absolute())
+        options = ForwardOptions(str(data_dir), plan.hub, plan.interval_s, token_file)
         self._companion = Companion("awlog.engine.forward_process", msgspec.json.encode(options), self._take)
 
     async def close(self) -> None:

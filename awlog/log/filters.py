@@ -216,7 +216,8 @@ def compile_pattern(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options=_OPTIONS)
     except re2.error as error:
-        reason = error.args[0].decode(errors="replace") if error.args else "malformed"
+        # Behind a colon it quotes the pattern, which says what somebody hides: that is for no list of errors.
+        reason = error.args[0].partition(b":")[0].decode(errors="replace") if error.args else "malformed"
         raise BadRequest(
             f"`pattern` is no regular expression of RE2 (no look-around, no back-references): {reason}"
         ) from None

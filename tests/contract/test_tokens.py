@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -184,6 +185,39 @@ async def test_a_stream_ends_with_its_token(office: Office):
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await session.ws_connect(url, protocols=[PROTOCOL], headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("/tokens", "application/json", b'{"name": "made too late", "scopes": ["admin"]}'),
+        ("/settings/late", "application/json", b'["a longer value"]'),
+        ("/import", "application/json", b'{"buckets": {"late": {"type": "t", "client": "c", "hostname": "h"}}}'),
+        (
+            "/import",
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n'
+            b'{"buckets": {"late": {"type": "t", "client": "c", "hostname": "h"}}}\r\n--b--\r\n',
+        ),
+    ],
+    ids=["a token", "a setting", "an import", "an import by form"],
+)
+def test_a_body_that_ends_after_its_token_does_nothing(office: Office, path: str, kind: str, body: bytes) -> None:
+    """Whoever has begun a request with a token that is revoked then gets nothing for the rest: no other token either."""
+    secret, token_id = office.make("admin")
+    request = request_bytes(
+        "POST", f"/api/0{path}", f"Authorization: Bearer {secret}", f"Content-Type: {kind}", body=body
+    )
+    with Wire(office.server) as wire:
+        wire.send(request[:-5])
+        time.sleep(0.1)  # so that it is let in: what comes later is not read at all
+        assert office.ask(office.owner, "DELETE", f"/tokens/{token_id}").status == 200
+        wire.send(request[-5:])
+        check_error(wire.answer(), 401, "Unauthorized")
+    names = [each["name"] for each in office.ask(office.owner, "GET", "/tokens").json()["tokens"]]
+    assert "made too late" not in names
+    assert "late" not in office.ask(office.owner, "GET", "/settings").json()
+    assert "late" not in office.ask(office.owner, "GET", "/buckets/").json()
 
 
 async def test_a_token_that_may_read_follows_by_websocket_and_sends_nothing(office: Office):

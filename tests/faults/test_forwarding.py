@@ -91,6 +91,32 @@ def test_what_is_unsent_is_told_with_its_age_and_the_reason_across_restarts(tmp_
         assert told["secret-name"]["waiting"] is False
 
 
+def test_a_device_goes_on_with_the_token_that_is_put_into_its_file(tmp_path: Path) -> None:
+    """The old one is revoked on the hub, the new one stands in the file: nothing else is to be done, and nothing is lost."""
+    with Server(tmp_path / "hub") as hub:
+
+        def made(*, owner: str | None = None, **fields: Any) -> tuple[str, str]:
+            headers = {} if owner is None else {"Authorization": f"Bearer {owner}"}
+            answer = hub.request("POST", "/api/0/tokens", fields, headers=headers).json()
+            return answer["secret"], answer["token"]["id"]
+
+        owner, _ = made(scopes=["admin"])
+        old, old_id = made(owner=owner, scopes=["write"])
+        file = tmp_path / "token"
+        file.write_text(old)
+        with device(tmp_path / "device", hub.url, "--forward-token-file", str(file)) as laptop:
+            assert laptop.request("POST", "/api/0/buckets/notes", FIELDS).status == 200
+            forwarding(laptop, until=is_complete)
+            headers = {"Authorization": f"Bearer {owner}"}
+            assert hub.request("DELETE", f"/api/0/tokens/{old_id}", headers=headers).status == 200
+            laptop.request("POST", "/api/0/buckets/notes/events", {**DAY, "data": {}})
+            forwarding(laptop, until=lambda told: "revoked" in (told["error"] or ""))
+            file.write_text(made(owner=owner, scopes=["write"])[0])
+            forwarding(laptop, until=is_complete)
+        count = hub.request("GET", "/api/0/buckets/notes/events/count", headers=headers)
+        assert count.json() == 1
+
+
 def test_a_push_over_tls_sends_what_the_token_may_write_and_says_what_it_may_not(tmp_path: Path) -> None:
     """The other buckets wait, and hold up nothing: nothing of them is sent, and the next round is not put off."""
     hub = Encrypted(tmp_path / "hub")

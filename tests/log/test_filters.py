@@ -145,6 +145,14 @@ def test_elements_are_objects() -> None:
         filters_of(b"[5]")
 
 
+def test_the_refusal_of_a_pattern_does_not_quote_it() -> None:
+    """It says what somebody hides, and refusals are listed for all who may read."""
+    for pattern in ("salary(", "[salary", "(?<salary", r"salary\q", "salary**", "(?P<sal ary>x)", "x{2000}salary"):
+        with pytest.raises(BadRequest, match="`pattern` is no regular expression") as refusal:
+            check_filters(text(rule(pattern=pattern)))
+        assert "sal" not in str(refusal.value)
+
+
 def test_new_rules_are_not_too_many_and_their_patterns_not_too_long() -> None:
     """By limits that have settings; what is stored is obeyed whatever they are now."""
     longest, longer = text(rule(pattern="x" * PATTERN_BYTES_MAX)), text(rule(pattern="x" * (PATTERN_BYTES_MAX + 1)))
