@@ -38,6 +38,7 @@ _RETRY: Final = b"retry: 1000\n\n"
             Parameter(
                 "since", int, "The last change that is known; 0 for everything, left out for what comes from now on"
             ),
+            Parameter("known_from", int, "As the `position` before said, if it did", example=0),
             Parameter("limit", int, "At most so many lines, and the position"),
             Parameter("bucket_prefix", str, "Only of buckets whose id begins so"),
             Parameter("wait_s", float, "How long to wait, in seconds up to 300, if there is nothing new", example=0),
@@ -58,18 +59,18 @@ async def get_changes(call: Call) -> web.StreamResponse:
     if streams:
         return await _stream_events(call, since, shown)
     response = _begin(call, NDJSON_TYPES[0])
-    after = since
-    async with aclosing(_told(call, since, shown, limit=limit, wait_s=wait_s)) as news:
+    after, known_from = since, change_number(call.query.get("known_from", "0"), "known_from")
+    async with aclosing(_told(call, since, known_from, shown, limit=limit, wait_s=wait_s)) as news:
         async for told in news:
-            after = told.to
+            after, known_from = told.to, max(known_from, told.known_from)
             await _write(call, response, [entry.line + b"\n" for entry in told.entries])
-    await _write(call, response, [position_line(after) + b"\n"])
+    await _write(call, response, [position_line(after, known_from) + b"\n"])
     await response.write_eof()
     return response
 
 
 async def _told(
-    call: Call, since: Change, shown: FeedFilter, *, limit: int | None, wait_s: float
+    call: Call, since: Change, known_from: Change, shown: FeedFilter, *, limit: int | None, wait_s: float
 ) -> AsyncGenerator[Told]:
     """What there is now; if that is nothing, what comes first within `wait_s`."""
     loop = asyncio.get_running_loop()
@@ -77,7 +78,7 @@ async def _told(
     feed = call.engine.feed
     head, count = feed.head, 0
     with call.in_progress.telling(feed.close):
-        async with aclosing(feed.follow(since, shown, idle_s=max(wait_s, 0.001))) as following:
+        async with aclosing(feed.follow(since, shown, idle_s=max(wait_s, 0.001), known_from=known_from)) as following:
             async for told in following:
                 call.engine.tokens.check(call.access)
                 if told is None:
@@ -86,7 +87,7 @@ async def _told(
                     continue
                 if limit is not None and count + len(told.entries) >= limit and told.entries:
                     entries = told.entries[: limit - count]
-                    yield Told(entries, entries[-1].change)
+                    yield Told(entries, entries[-1].change, told.known_from)
                     return
                 count += len(told.entries)
                 yield told

@@ -65,10 +65,14 @@ class _Held(Struct, gc=False):
 
 
 class Told(Struct, frozen=True):
-    """Some entries in their order; everything up to `to` that this follower sees is told now."""
+    """Some entries in their order; everything up to `to` that this follower sees is told now.
+
+    `known_from`: as in FeedRequest, for what comes next.
+    """
 
     entries: list[FeedEntry]
     to: Change
+    known_from: Change = UNNUMBERED
 
 
 class Feed:
@@ -199,7 +203,7 @@ class Feed:
     # Followers
 
     async def follow(
-        self, after: Change, shown: FeedFilter, *, idle_s: float = KEEP_ALIVE_S
+        self, after: Change, shown: FeedFilter, *, idle_s: float = KEEP_ALIVE_S, known_from: Change = UNNUMBERED
     ) -> AsyncGenerator[Told | None]:
         """All that changes after `after`, for ever; None when there is nothing new, and again after each `idle_s` in which
         there was not.
@@ -214,8 +218,8 @@ class Feed:
         try:
             while not self._closed:
                 if after < self._base:
-                    async for told in self._from_disk(after, shown):
-                        after, quiet_told = told.to, False
+                    async for told in self._from_disk(after, shown, known_from):
+                        after, known_from, quiet_told = told.to, told.known_from, False
                         yield told
                 elif after < max(self._visible, begun_at):
                     told = self._from_memory(after, shown, max(self._visible, begun_at))
@@ -252,9 +256,9 @@ class Feed:
         to = upto if len(newer) <= _BATCH_ENTRIES else newer[_BATCH_ENTRIES - 1].change
         return Told([held.told() for held in newer[:_BATCH_ENTRIES] if shown.shows(held.bucket_id)], to)
 
-    async def _from_disk(self, after: Change, shown: FeedFilter) -> AsyncGenerator[Told]:
+    async def _from_disk(self, after: Change, shown: FeedFilter, known_from: Change) -> AsyncGenerator[Told]:
         """A page, in batches. All of it is taken from the reader before anybody waits for a client."""
-        request = FeedRequest(after, self._head, shown, _PAGE_ENTRIES, _PAGE_BYTES)
+        request = FeedRequest(after, self._head, shown, _PAGE_ENTRIES, _PAGE_BYTES, known_from)
         batches: list[list[FeedEntry]] = []
         end = PageEnd(after, more=False)
         async with aclosing(self._read_page(request)) as parts:
@@ -264,8 +268,8 @@ class Feed:
                 elif part:
                     batches.append(part)
         for batch in batches:
-            yield Told(batch, batch[-1].change)
-        yield Told([], end.to)
+            yield Told(batch, batch[-1].change, end.known_from)
+        yield Told([], end.to, end.known_from)
 
 
 def _is_of(key: Hashable, number: BucketNumber) -> bool:

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from awlog.log.write_set import BucketGone, EventGone, EventsGone, SettingGone, Tombstone
 from awlog.model.bucket import BucketMeta
-from awlog.model.event import BucketNumber, Change, Event, event_id
+from awlog.model.event import UNNUMBERED, BucketNumber, Change, Event, event_id
 from awlog.model.times import format_timestamp
 from awlog.query.render import render_event
 
@@ -67,9 +67,13 @@ def tombstone_line(change: Change, tombstone: Tombstone, bucket_id: str | None) 
             return setting_line(change, tombstone.key, None)
 
 
-def position_line(change: Change) -> bytes:
-    """Where to go on: everything up to this change was told."""
-    return b'{"kind":"position","change":%d}' % change
+def position_line(change: Change, known_from: Change = UNNUMBERED) -> bytes:
+    """Where to go on: everything up to this change was told. `known_from`: to be sent along, by who began anew and is not
+    further than that yet.
+    """
+    if change >= known_from:
+        return b'{"kind":"position","change":%d}' % change
+    return b'{"kind":"position","change":%d,"known_from":%d}' % (change, known_from)
 
 
 def _line(change: Change, kind: str, **fields: Any) -> bytes:

@@ -18,17 +18,18 @@ from awlog.log.columns import Columns, columns_of
 from awlog.log.state import BucketState
 from awlog.log.write_set import BucketGone, EventGone, EventsGone
 from awlog.model.errors import ChangesGone
-from awlog.model.event import Change
+from awlog.model.event import UNNUMBERED, Change
 from awlog.model.feed import FROM_THE_BEGINNING, FeedEntry, FeedRequest
 from awlog.storage.live_view import ViewAtOnce
 from awlog.storage.snapshot import Snapshot
 
 
 class PageEnd(Struct, frozen=True):
-    """All up to `to` was told; `more` if there are more changes in this snapshot."""
+    """All up to `to` was told; `more` if there are more changes in this snapshot. `known_from`: for the next request."""
 
     to: Change
     more: bool
+    known_from: Change = UNNUMBERED
 
 
 class _Found(Struct):
@@ -45,7 +46,10 @@ def read_page(view: ViewAtOnce, request: FeedRequest) -> Iterator[FeedEntry | Pa
     Raises ChangesGone if tombstones after `request.after` were dropped or the store was restored since, DataDamaged.
     """
     snapshot = view.snapshot
-    if request.after != FROM_THE_BEGINNING and request.after < snapshot.followed_from():
+    # Who begins anew has nothing of what was deleted before: also on the later pages of that beginning.
+    followed_from = snapshot.followed_from()
+    known_from = followed_from if request.after == FROM_THE_BEGINNING else request.known_from
+    if max(request.after, known_from) < followed_from:
         raise ChangesGone(request.after)
     single = list(_singles(view, snapshot, request))
     chosen = [meta for meta in view.buckets() if request.shown.shows(meta.id)]
@@ -68,14 +72,14 @@ def read_page(view: ViewAtOnce, request: FeedRequest) -> Iterator[FeedEntry | Pa
     size_bytes, last = 0, request.after
     for each in found:
         if size_bytes > request.bytes_max:
-            yield PageEnd(last, more=True)
+            yield PageEnd(last, more=True, known_from=known_from)
             return
         line = each.line()
         size_bytes += len(line)
         last = each.change
         yield FeedEntry(each.change, each.bucket_id, line)
     more = len(found) >= request.entries_max
-    yield PageEnd(last if more else max(last, request.head), more)
+    yield PageEnd(last if more else max(last, request.head), more, known_from)
 
 
 def head_change(view: ViewAtOnce) -> Change:

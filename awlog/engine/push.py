@@ -18,7 +18,7 @@ from awlog.engine.feed_lines import metadata_of
 from awlog.engine.feed_page import PageEnd, head_change, read_page
 from awlog.model.bucket import BucketMeta
 from awlog.model.errors import AwlogError, BadRequest, Unavailable
-from awlog.model.event import Change
+from awlog.model.event import UNNUMBERED, Change
 from awlog.model.feed import FROM_THE_BEGINNING, FeedEntry, FeedFilter, FeedRequest
 from awlog.storage.live_view import LiveView, ViewAtOnce
 from awlog.storage.restored import Restored
@@ -211,6 +211,7 @@ class _Work(Struct):
     after: Change
     head: Change
     refusal: str | None
+    known_from: Change = UNNUMBERED
 
 
 def _name(hub: Hub, bucket_id: str) -> str:
@@ -276,7 +277,9 @@ def _push_bucket(view: LiveView, connection: HubConnection, work: _Work, told: T
     more = True
     while more:
         with view.now() as store:
-            entries, end = _page(store, work.bucket_id, work.after, work.head, entries_max=BATCH_ITEMS)
+            entries, end = _page(
+                store, work.bucket_id, work.after, work.head, entries_max=BATCH_ITEMS, known_from=work.known_from
+            )
             meta = next((each for each in store.buckets() if each.id == work.bucket_id), None)
         if not entries:
             break  # the cursor need not move for nothing
@@ -293,7 +296,7 @@ def _push_bucket(view: LiveView, connection: HubConnection, work: _Work, told: T
                 return state
             work.epoch, work.after = max(1, refusal.cursor[0]), Change(refusal.cursor[1])
             continue
-        work.after = Change(end.to)
+        work.after, work.known_from = Change(end.to), end.known_from
         more = end.more or end.to < work.head
         state.change, state.sent = end.to, state.sent + len(lines)
         told(state)
@@ -301,11 +304,17 @@ def _push_bucket(view: LiveView, connection: HubConnection, work: _Work, told: T
 
 
 def _page(
-    store: ViewAtOnce, bucket_id: str, after: Change, head: Change, *, entries_max: int
+    store: ViewAtOnce,
+    bucket_id: str,
+    after: Change,
+    head: Change,
+    *,
+    entries_max: int,
+    known_from: Change = UNNUMBERED,
 ) -> tuple[list[FeedEntry], PageEnd]:
     shown = FeedFilter(bucket_id=bucket_id, settings=False)
     entries: list[FeedEntry] = []
-    for each in read_page(store, FeedRequest(after, head, shown, entries_max, _BATCH_BYTES)):
+    for each in read_page(store, FeedRequest(after, head, shown, entries_max, _BATCH_BYTES, known_from)):
         if isinstance(each, PageEnd):
             return entries, each
         entries.append(each)

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from awlog.model.event import Change
+from awlog.model.event import UNNUMBERED, Change
 
 FROM_THE_BEGINNING: Final = Change(0)
 
@@ -47,7 +47,8 @@ class FeedEntry(Struct, frozen=True, gc=False):
 class FeedRequest(Struct, frozen=True, tag="changes"):
     """A page of changes after `after`. `head`, a durable change: all up to it are to be seen.
 
-    `entries_max` and `bytes_max` bound the page; one entry may be longer.
+    `entries_max` and `bytes_max` bound the page; one entry may be longer. `known_from`: what the page before gave, to a
+    follower that began anew; deletions before it are nothing to this one. 0 if nobody says so.
     """
 
     after: Change
@@ -55,3 +56,4 @@ class FeedRequest(Struct, frozen=True, tag="changes"):
     shown: FeedFilter
     entries_max: int
     bytes_max: int
+    known_from: Change = UNNUMBERED

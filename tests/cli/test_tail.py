@@ -93,6 +93,23 @@ def wait_for_follower(server: Server) -> None:
         pass
 
 
+def test_a_program_that_asks_for_a_few_at_a_time_gets_through_the_beginning(server: Server, tmp_path: Path) -> None:
+    """After a restore too, where the numbers that it is at on the way are those of a history that is no more."""
+    restored(server, tmp_path / "one.mdb")
+    for n in (3, 4, 5):
+        record(server, n)
+    told: list[int] = []
+    asked = "since=0"
+    while True:
+        lines = server.request("GET", f"/api/0/changes?limit=1&{asked}").body.splitlines()
+        *news, position = map(json.loads, lines)
+        if not news:
+            break
+        told += [line["event"]["data"]["n"] for line in news if line["kind"] == "event"]
+        asked = f"since={position['change']}&known_from={position.get('known_from', 0)}"
+    assert told == [1, 3, 4, 5]
+
+
 @pytest.mark.parametrize("words", [["--once"], ["--once", "--json"]])
 def test_once_from_a_number_that_was_never_given_shows_all(server: Server, words: list[str]) -> None:
     """And ends."""

@@ -17,7 +17,7 @@ from awlog.log.state import State
 from awlog.log.write_set import WriteSet
 from awlog.model.commands import ChangeSetting, DeleteBucket, DeleteEvent, UpdateBucket
 from awlog.model.errors import ChangesGone
-from awlog.model.event import Change
+from awlog.model.event import UNNUMBERED, Change
 from awlog.model.feed import FeedEntry, FeedFilter, FeedRequest
 from awlog.storage import writer as writer_module
 from awlog.storage.live_view import LiveView
@@ -62,10 +62,17 @@ async def filled(store: Store) -> WatchedEngine:
 
 
 def page(
-    view: LiveView, after: int, head: int, *, shown: FeedFilter = ALL, entries_max: int = 10_000
+    view: LiveView,
+    after: int,
+    head: int,
+    *,
+    shown: FeedFilter = ALL,
+    entries_max: int = 10_000,
+    known_from: Change = UNNUMBERED,
 ) -> tuple[list[FeedEntry], PageEnd]:
     with view.now() as store:
-        *entries, end = read_page(store, FeedRequest(Change(after), Change(head), shown, entries_max, 1 << 20))
+        request = FeedRequest(Change(after), Change(head), shown, entries_max, 1 << 20, known_from)
+        *entries, end = read_page(store, request)
     assert isinstance(end, PageEnd)
     return entries, end  # type: ignore[return-value]
 
@@ -132,6 +139,30 @@ async def test_who_asks_for_forgotten_deletions_is_told_so(tmp_path: Path, monke
     with pytest.raises(ChangesGone, match="since=0"):
         page(view, 5, head)
     assert page(view, 0, head)[1].to == head
+    await store.close()
+
+
+async def test_a_beginning_of_many_pages_needs_no_forgotten_deletions_on_any_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its later pages begin at numbers whose deletions are forgotten; what is forgotten after it began it would miss."""
+    monkeypatch.setattr(writer_module, "TOMBSTONES_MAX", 3)
+    monkeypatch.setattr(feed_module, "_PAGE_ENTRIES", 2)
+    store = Store(tmp_path / "data")
+    engine = await filled(store)
+    view, head = LiveView(engine.environment, 1 << 20), engine.durable_state.head_change
+    whole = [entry.change for entry in page(view, 0, head)[0]]
+    assert len(whole) > 20
+    following = engine.feed.follow(Change(0), ALL)
+    assert await numbers_until_quiet(following) == whole
+    await following.aclose()
+    _, end = page(view, 0, head, entries_max=2)
+    assert end.to < end.known_from < head
+    assert page(view, end.to, head, known_from=end.known_from)[1].to == head
+    for one in (await engine.ids("main"))[:5]:
+        await engine.submit(DeleteEvent("main", one))
+    with pytest.raises(ChangesGone):
+        page(view, end.to, head, known_from=end.known_from)
     await store.close()
 
 
