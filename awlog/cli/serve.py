@@ -41,7 +41,14 @@ from awlog.model.rules import limit_rules
 from awlog.storage.check import check
 from awlog.storage.copying import remove_abandoned
 from awlog.storage.damaged import DamagedEnvironment
-from awlog.storage.environment import DATA_FILE, Environment, create_if_new, prepare_directory
+from awlog.storage.environment import (
+    DATA_FILE,
+    LOCK_FILE,
+    Environment,
+    create_if_new,
+    make_lock_file_if_full,
+    prepare_directory,
+)
 from awlog.storage.identity import Identity
 from awlog.storage.lock import DirectoryLock
 from awlog.storage.recovery import recover
@@ -107,6 +114,12 @@ def _open(config: ServerConfig, *, let_go: Callable[[], object]) -> Environment:
 
     A damaged store that only ended the server would be started again and again, and nobody would see their data meanwhile.
     """
+    try:
+        make_lock_file_if_full(config.data_dir)
+    except OSError as error:  # which is no reason to call the store damaged
+        raise CannotStart(
+            f"{config.data_dir / LOCK_FILE} cannot be made: {error.strerror}. Nothing was changed."
+        ) from None
     try:
         rehearse(config.data_dir, lambda: _rehearsal(config), let_go=let_go)
     except CannotStart as refused:

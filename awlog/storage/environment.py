@@ -12,7 +12,8 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -156,7 +157,7 @@ class Environment:
     def last_txn_id(self) -> int:
         return int(self.lmdb.info()["last_txnid"])
 
-    @property
+    @cached_property
     def data_file(self) -> Path:
         return self.data_dir / DATA_FILE
 
@@ -282,6 +283,27 @@ def make_lock_file(data_dir: Path) -> None:
             os.posix_fallocate(descriptor, 0, _LOCK_FILE_BYTES)
     finally:
         os.close(descriptor)
+
+
+def make_lock_file_if_full(data_dir: Path) -> None:
+    """As `make_lock_file`, on a full disk with some of the room that the data file holds in reserve. Raises OSError.
+
+    Nobody may write to the store.
+    """
+    try:
+        make_lock_file(data_dir)
+    except OSError:
+        data_file = data_dir / DATA_FILE
+        try:
+            with closing(PageFile(data_file)) as pages:
+                used_bytes = (pages.meta.last_page + 1) * pages.meta.page_bytes
+        except PageDamaged:
+            return  # whoever opens it says so
+        left_bytes = data_file.stat().st_size - 2 * _LOCK_FILE_BYTES
+        if left_bytes < used_bytes:
+            raise
+        os.truncate(data_file, left_bytes)
+        make_lock_file(data_dir)
 
 
 def check_format(environment: lmdb.Environment, data_dir: Path) -> None:

@@ -54,7 +54,7 @@ class Writer:
         """As `commit`, for write sets that follow each other, in one transaction."""
         environment = self._environment
         reserve = environment.reserve
-        tables = set().union(*map(_tables, writes))
+        tables = _tables(writes[0]) if len(writes) == 1 else set().union(*map(_tables, writes))
         try:
             with environment.lmdb.begin(write=True) as txn:
                 pages_before = reserve.page_count(txn, tables)
