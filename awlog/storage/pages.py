@@ -113,7 +113,6 @@ class PageFile:
         """Raises PageDamaged."""
         if node.value is not None:
             return node.value
-        self.check_extent(node)
         self.claim(node)
         return self._read(node.first_page * self._page_bytes + _PAGE.size, node.length)
 
@@ -124,20 +123,29 @@ class PageFile:
         """
         if node.value is not None:
             return
-        number, _, flags, low, high = _PAGE.unpack(self._read(node.first_page * self._page_bytes, _PAGE.size))
-        page_count = self._page_count(node)
-        is_its_own = number == node.first_page and flags & _OVERFLOW and low | high << 16 == page_count
-        if not is_its_own or (node.first_page + page_count) * self._page_bytes > self._length:
+        end = node.first_page + self._page_count(node)
+        if end > self.meta.last_page + 1 or end * self._page_bytes > self._length:
             raise PageDamaged(f"overflow page {node.first_page}")
 
     def claim(self, node: Node) -> None:
-        """Notes that a node's overflow pages are its own, without reading them."""
+        """Notes that a node's overflow pages are its own, without reading all of them. Raises PageDamaged as above."""
+        self.check_extent(node)
         if node.value is None:
-            end = min(node.first_page + self._page_count(node), self.meta.last_page + 1)
-            self._seen.update(range(node.first_page, end))
+            self._seen.update(range(node.first_page, node.first_page + self._page_count(node)))
 
     def _page_count(self, node: Node) -> int:
-        return -(-(_PAGE.size + node.length) // self._page_bytes)
+        """As the first page says: more than the length needs where LMDB wrote a shorter value over one of the same
+        transaction. Raises PageDamaged.
+        """
+        number, _, flags, low, high = _PAGE.unpack(self._read(node.first_page * self._page_bytes, _PAGE.size))
+        page_count: int = low | high << 16
+        if (
+            number != node.first_page
+            or not flags & _OVERFLOW
+            or page_count * self._page_bytes < _PAGE.size + node.length
+        ):
+            raise PageDamaged(f"overflow page {node.first_page}")
+        return page_count
 
     def free_pages(self) -> set[int] | None:
         """The pages that hold nothing now, the free list's own among them. None if that cannot be told."""

@@ -189,11 +189,9 @@ class Salvage:
             if len(node.key) == len(layout.seq_key(BucketNumber(1), Seq(1))) and not node.is_table:
                 self._segments[node.key] = node
                 try:
-                    self._file.check_extent(node)
+                    self._file.claim(node)
                 except PageDamaged:
                     self._note_damage(name)
-                else:
-                    self._file.claim(node)
             else:
                 self._note_damage(name)
             return

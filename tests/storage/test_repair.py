@@ -23,7 +23,9 @@ from awlog.storage.identity import IDENTITY_FILE, read_identity
 from awlog.storage.pages import Node, PageFile
 from awlog.storage.recovery import recover
 from awlog.storage.repair import REPORT_FILE, RepairReport, repair
+from awlog.storage.salvage import require_usable_pages
 from awlog.storage.snapshot import open_snapshot
+from awlog.storage.writer import Writer
 from tests.engine.harness import Store, event, insert
 from tests.storage.raw import MAIN, flipped, main_key, tables
 from tests.storage.test_backup import digest, names
@@ -107,6 +109,24 @@ def test_of_a_whole_store_nothing_is_lost(store: Store, tmp_path: Path):
     assert report.lost == []
     assert report.digest == digest(tmp_path / "new") == digest(store.data_dir)
     assert read_identity(tmp_path / "new") == read_identity(store.data_dir)
+
+
+async def test_a_value_that_became_shorter_in_one_transaction_is_whole(store: Store, tmp_path: Path):
+    """Where compaction catches up, many commits are one transaction: LMDB then leaves a shorter value in the pages of the
+    longer one.
+    """
+    engine = await store.open()
+    first, last = (await engine.ids("main"))[0::15]
+    for length in (20_000, 5_000):
+        text = random.Random(length).randbytes(length).hex()
+        await engine.submit(insert("main", event(0, 10, text, first), event(1500, 10, text, last)))
+    await store.close()
+    environment = store.environment()
+    Writer(environment).commit_all(store.disk.committed[-2:])
+    environment.close()
+    require_usable_pages(store.data_dir)
+    assert repaired(store, tmp_path / "new").lost == []
+    assert digest(tmp_path / "new") == digest(store.data_dir)
 
 
 @pytest.mark.parametrize("damage", [_zeroed, _noise, _one_bit, _half], ids=lambda damage: damage.__name__.strip("_"))
