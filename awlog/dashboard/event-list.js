@@ -3,7 +3,7 @@
 import { download, get, path, post, withQuery } from "./api.js";
 import { h, replace, setText, stored } from "./dom.js";
 import { moment, plural, span } from "./format.js";
-import { search } from "./programs.js";
+import { canBeQuoted, search } from "./programs.js";
 
 const LISTED_MAX = 50;
 const TEXT_MAX = 400;
@@ -60,7 +60,7 @@ export class EventList {
     try {
       const events = words === "" ? await get(this.address({ limit: LISTED_MAX, text_max: TEXT_MAX }), this.signal) : await this.find(words);
       if (turn !== this.turn) return;
-      for (const event of events.slice(0, 5)) for (const [key, value] of Object.entries(event.data)) if (typeof value === "string") this.keys.add(key);
+      for (const event of events.slice(0, 5)) for (const [key, value] of Object.entries(event.data)) if (typeof value === "string" && canBeQuoted(key)) this.keys.add(key);
       const content = events.length ? this.table(events, words) : words === "" ? await this.nothingHere() : h("p", { class: "quiet" }, "Nothing in this range holds that text. ", h("button", { type: "button", onclick: () => this.forget() }, "Show all"));
       if (turn === this.turn) replace(this.rows, content);
     } catch (error) {

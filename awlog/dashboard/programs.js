@@ -1,7 +1,13 @@
 // The queries that the summary asks, and examples for the editor.
 
-/** A text in the query language, which knows no escape but the quote's. None can end in a backslash there. */
-export const quoted = (text) => `"${text.replaceAll('"', '\\"')}"`;
+/** Can the query language say this text? It knows no escape but the quote's, so none there can end in a backslash. */
+export const canBeQuoted = (text) => !text.endsWith("\\");
+
+/** A text in the query language. */
+export function quoted(text) {
+  if (!canBeQuoted(text)) throw new Error(`A query cannot name what ends in a backslash, as “${text}” does`);
+  return `"${text.replaceAll('"', '\\"')}"`;
+}
 
 /** By what a bucket's time can be added up; the first is what its kind is about. */
 export function groupings(type) {
@@ -12,7 +18,7 @@ export function groupings(type) {
     "app.editor.activity": [["project", "Project"], ["language", "Language"], ["file", "File"]],
     "general.stopwatch": [["label", "Label"]],
   };
-  return known[type] ?? null;
+  return Object.hasOwn(known, type) ? known[type] : null;
 }
 
 /** ActivityWatch's setting `classes` as rules of `categorize`. */
@@ -58,7 +64,7 @@ const literally = (text) => `(?:${text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")})`
 export const sum = (asked) => [...eventsOf({ ...asked, key: "" }), "RETURN = sum_durations(events);"];
 
 export function examples(buckets) {
-  const named = (type, otherwise) => quoted(buckets.find((each) => each.type === type && each.tail !== null)?.id ?? otherwise);
+  const named = (type, otherwise) => quoted(buckets.find((each) => each.type === type && each.tail !== null && canBeQuoted(each.id))?.id ?? otherwise);
   const window = named("currentwindow", "aw-watcher-window_");
   const afk = named("afkstatus", "aw-watcher-afk_");
   const web = named("web.tab.current", "aw-watcher-web-");

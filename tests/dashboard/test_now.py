@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -124,6 +125,32 @@ def test_today_is_summed_up_for_each_kind_of_bucket(browser: Browser, server: Se
         assert "room 1" not in found[0]
     finally:
         send(server, "DELETE", f"buckets/{bucket}?force=1")
+        browser.command("Emulation.setTimezoneOverride", timezoneId="")
+
+
+def test_a_bucket_that_no_query_can_name_takes_nothing_from_today(browser: Browser, server: Server) -> None:
+    """An id or a key that ends in a backslash, and a kind that is called as something that every object has."""
+    browser.command("Emulation.setTimezoneOverride", timezoneId="UTC")
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    made = [
+        (make_bucket(server, "ends in \\", "currentwindow", "elsewhere"), {"app": "a"}),
+        (make_bucket(server, "odd-key", "sensor", "elsewhere"), {"room\\": "cellar", "floor": "lowest"}),
+        (make_bucket(server, "odd-kind", "constructor", "elsewhere"), {"room": "attic"}),
+    ]
+    for bucket, data in made:
+        insert(server, bucket, [(midnight, 30.0, data)])
+    try:
+        browser.open("now")
+        cards = browser.until(lambda: browser.texts(".today .card"), "today")
+        assert any("floor in odd-key" in each and "lowest" in each for each in cards), cards
+        assert any("room in odd-kind" in each and "attic" in each for each in cards), cards
+        browser.open("summary?" + urlencode({"bucket": made[2][0]}))
+        browser.until(lambda: "attic" in browser.text(".sums"), "the sum of a strange kind")
+        browser.open("summary?" + urlencode({"bucket": made[0][0]}))
+        browser.until(lambda: "ends in a backslash" in browser.text(".sums .error"), "why there is no sum")
+    finally:
+        for bucket, _ in made:
+            send(server, "DELETE", f"buckets/{quote(bucket, safe='')}?force=1")
         browser.command("Emulation.setTimezoneOverride", timezoneId="")
 
 

@@ -6,7 +6,7 @@ import { hours, hoursAndMinutes, moment } from "../format.js";
 import { keysOf, presenceOf, valueWords } from "../grouping.js";
 import { live, serverNow } from "../live.js";
 import { colour } from "../palette.js";
-import { glance } from "../programs.js";
+import { canBeQuoted, glance } from "../programs.js";
 import { asPeriod, beginning, shifted } from "../ranges.js";
 
 const CARDS_MAX = 6;
@@ -25,7 +25,7 @@ export function showToday(place, signal) {
     const start = beginning(serverNow(), "day", startHour);
     const period = [start, shifted(start, "day", 1, startHour)];
     const { buckets } = live.status;
-    const held = buckets.filter((each) => each.tail !== null);
+    const held = buckets.filter((each) => each.tail !== null && canBeQuoted(each.id));
     const chosen = held.filter((each) => endOf(each) > start.getTime() && Date.parse(each.tail.timestamp) < period[1].getTime()).sort(byKind).slice(0, CARDS_MAX);
     if (!chosen.length) {
       replace(place, held.length ? nothingToday(held) : null);
@@ -62,7 +62,7 @@ function card(bucket, [, words], asked, { total, top }) {
   if (!top.length || bucket.type === "afkstatus") return null;
   const longest = Math.max(...top.map((event) => event.duration), 1e-9);
   return h("section", { class: "card" },
-    h("h3", {}, h("a", { href: `#/summary?${new URLSearchParams({ bucket: bucket.id })}` }, words === bucket.type ? stored(words) : [stored(words), h("span", { class: "away" }, ` in ${bucket.id}`)]),
+    h("h3", {}, h("a", { href: `#/summary?${new URLSearchParams({ bucket: bucket.id })}` }, words === bucket.type ? stored(words) : [stored(words), h("span", { class: "away" }, " in ", stored(bucket.id))]),
       h("span", { class: "card-total" }, hours(total))),
     h("p", { class: "card-origin" }, stored(bucket.id), asked.afkBucket ? ", while not away" : ""),
     h("ol", {}, top.map((event) => {
