@@ -34,7 +34,12 @@ def listen_locally(data_dir: Path) -> socket.socket | None:
     """
     if os.name != "posix":
         return None
-    stop_listening_locally(data_dir)
+    try:
+        (data_dir / SOCKET_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            return None
+        raise CannotStart(f"{data_dir / SOCKET_FILE} cannot be replaced: {error.strerror}") from None
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _reachable(data_dir) as path:

@@ -56,6 +56,11 @@ class Subject:
         assert self.ask("POST", f"/buckets/d{number}/events", [at(n) for n in range(count)]).status == 200
         return f"d{number}"
 
+    def token(self, number: int) -> str:
+        made = self.ask("POST", "/tokens", {"name": f"r{number}", "scopes": ["read"]})
+        assert made.status == 200, made
+        return str(made.json()["token"]["id"])
+
     def tidy(self) -> None:
         """What was made on the way goes, so that the state stays small."""
         for bucket in self.ask("GET", "/buckets/").json().keys() - set(BUCKETS):
@@ -90,6 +95,10 @@ KINDS: dict[str, Write] = {
     "insert in segments": lambda s, n: (
         "POST", f"/buckets/{s.bucket(n, 1)}/events", [at(n + k) for k in range(8_200)]
     ),
+    # Of two commits: the records that are too many are sealed by themselves.
+    "insert that has records sealed": lambda s, n: (
+        "POST", f"/buckets/{s.bucket(n, 8_190)}/events", [at(n + k) for k in range(10)]
+    ),
     "replace": lambda s, n: ("POST", "/buckets/b/events", [at(n, id=s.newest_id("b"))]),
     "delete an event": lambda s, _: ("DELETE", f"/buckets/b/events/{s.newest_id('b')}", None),
     "erase a range": lambda _, n: ("POST", "/buckets/old/delete", range_of(6 * n)),
@@ -99,6 +108,7 @@ KINDS: dict[str, Write] = {
     "import": lambda _, n: ("POST", "/import", imported(n)),
     "set a setting": lambda _, n: ("POST", f"/settings/s{n}", {"n": n}),
     "create a token": lambda _, n: ("POST", "/tokens", {"name": f"t{n}", "scopes": ["read"]}),
+    "revoke a token": lambda s, n: ("DELETE", f"/tokens/{s.token(n)}", None),
     "compact": lambda _s, _n: ("POST", "/admin/compact", None),
 }  # fmt: skip
 

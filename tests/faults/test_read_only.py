@@ -74,6 +74,7 @@ def test_a_start_on_a_read_only_file_system_serves_reads_and_records_when_it_can
     server.log_path = tmp_path / "server.log"
     with server:
         begin(server)
+        server.kill()  # and its socket stays where it is
     whole = digest(server.data_dir)
     remount(memory_disk, "ro")
     where = ["--data-dir", str(server.data_dir)]

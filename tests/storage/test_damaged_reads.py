@@ -13,13 +13,15 @@ from awlog.model.errors import DataDamaged
 from awlog.model.event import BucketNumber
 from awlog.model.times import TIME_MAX_US, TIME_MIN_US
 from awlog.storage import layout
+from awlog.storage.check import check
 from awlog.storage.damaged import DamagedEnvironment
-from awlog.storage.environment import DATA_FILE
+from awlog.storage.environment import DATA_FILE, Environment
 from awlog.storage.pages import PageFile
 from awlog.storage.repair import repair
 from awlog.storage.salvage import require_usable_pages
 from awlog.storage.snapshot import open_snapshot
 from tests.engine.harness import Store, WatchedEngine, beat, create, decoded, event, insert, starts_s
+from tests.faults.pages import PAGE_BYTES, pages_by_class
 from tests.storage.raw import MAIN, Tables, flipped, main_key, tables
 
 SECOND = main_key(5)
@@ -189,6 +191,24 @@ async def test_a_length_that_reaches_beyond_the_file_is_seen_before_lmdb_dies_of
                 snapshot.segment(BucketNumber(MAIN), entry)
         (loss,) = [loss for loss in repair(store.data_dir, tmp_path / f"new{number}").lost if loss.what == "a segment"]
         assert loss.first_seq == seq
+
+
+@pytest.mark.parametrize("spoilt", [slice(0, 16), slice(16, None), slice(None)], ids=["its head", "its numbers", "all"])
+def test_a_damaged_list_of_free_pages_is_found(store: Store, spoilt: slice):
+    """LMDB would refuse every write for it, or write to pages that are in use: a start looks first, and verify says it."""
+    require_usable_pages(store.data_dir)
+    file = store.data_dir / DATA_FILE
+    content = bytearray(file.read_bytes())
+    for number in pages_by_class(content)["free list leaf"]:
+        page = content[number * PAGE_BYTES : (number + 1) * PAGE_BYTES]
+        page[spoilt] = b"\xa5" * len(page[spoilt])
+        content[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = page
+    file.write_bytes(content)
+    with pytest.raises(DataDamaged, match="The list of free pages"):
+        require_usable_pages(store.data_dir)
+    environment = Environment(store.data_dir, read_only=True)
+    assert check(environment).problems == ["The list of free pages is damaged: nothing can be written"]
+    environment.close()
 
 
 @pytest.mark.parametrize("said", [True, False])
