@@ -71,7 +71,8 @@ class App:
         """
         self._counts = EdgeCounts() if counts is None else counts
         bodies = ByteBudget(settings.limits.bodies_bytes)
-        self._shared = Shared(engine, settings, in_progress, bodies, self._counts)
+        self.lasting = LastingReads(engine.tokens)
+        self._shared = Shared(engine, settings, in_progress, bodies, self._counts, self.lasting)
         self._ids = request_ids()
         self._is_local = is_local
         self._base = [] if is_local or not settings.base_path else settings.base_path[1:].split("/")
@@ -81,7 +82,6 @@ class App:
         self._router = Router(ROUTES)
         self._explorer = ExplorerPage(ROUTES)
         self._in_progress = in_progress
-        self.lasting = LastingReads(engine.tokens)
         engine.on_erased = PayloadCache.forget_all
         # Told of each request that begins, that has ended one way or another, and that has been answered to its end.
         self.on_begun: Callable[[web.BaseRequest], None] = lambda _request: None

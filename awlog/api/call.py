@@ -14,6 +14,7 @@ from awlog.api.configuration import ApiSettings
 from awlog.api.content_coding import COMPRESSED_FROM_BYTES, Encoder, coding_for
 from awlog.api.counts import EdgeCounts
 from awlog.api.in_progress import InProgress
+from awlog.api.lasting import LastingReads
 from awlog.api.proxies import peer_of
 from awlog.engine.byte_budget import ByteBudget
 from awlog.engine.engine import Engine
@@ -50,6 +51,7 @@ class Shared(NamedTuple):
     in_progress: InProgress
     bodies: ByteBudget
     counts: EdgeCounts
+    lasting: LastingReads
 
 
 # How a request is counted that led nowhere.
@@ -68,6 +70,7 @@ class Call:
         "engine",
         "headers",
         "in_progress",
+        "lasting",
         "params",
         "query_text",
         "request",
@@ -80,7 +83,7 @@ class Call:
         """Call `let_go` when the request is answered."""
         self.request = request
         self.request_id = request_id
-        self.engine, self.settings, self.in_progress, self._bodies, self.counts = shared
+        self.engine, self.settings, self.in_progress, self._bodies, self.counts, self.lasting = shared
         self.query_text = query_text
         self.route = UNKNOWN_ROUTE
         self.access = FULL_ACCESS

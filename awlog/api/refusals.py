@@ -7,7 +7,7 @@ of a page, the id of a bucket, all cut, and the text of the error, but not of th
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
@@ -39,7 +39,7 @@ class RefusedRequest(Struct):
 
 
 class Refusals:
-    """The newest kinds of refusal, at most 50 of them. Loop only."""
+    """Kinds of refusal, at most 50 of them: the newest of each type. Loop only."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str | int | None, ...], tuple[str | None, RefusedRequest]] = OrderedDict()
@@ -75,7 +75,13 @@ class Refusals:
             body.count += before[1].count
         self._kept[key] = (bucket_id, body)
         if len(self._kept) > _KEPT_MAX:
-            self._kept.popitem(last=False)
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        """The oldest of the type that has most: who is refused under a thousand names pushes out no other's. 5 µs."""
+        counts = Counter(body.type for _, body in self._kept.values())
+        frequent = max(counts, key=counts.__getitem__)
+        del self._kept[next(key for key, (_, body) in self._kept.items() if body.type == frequent)]
 
     def newest_first(self, access: Access) -> list[RefusedRequest]:
         """Those that whoever asks may know of."""

@@ -273,11 +273,11 @@ class _Conversation:
                 await self._intake.take(block)
 
     async def _follow(self, wanted: wire.FollowBody) -> None:
-        """Tells the other end changes, until the feed ends. Raises BadRequest, Forbidden, ChangesGone."""
+        """Tells the other end changes, until the feed ends. Raises BadRequest, Forbidden, ChangesGone, Unauthorized."""
         call, feed = self._call, self._call.engine.feed
         call.access.require_somewhere(Scope.READ)
         since = feed.head if wanted.since is None else Change(wanted.since)
-        with call.in_progress.telling(feed.close):
+        with call.lasting.watched(call.access), call.in_progress.telling(feed.close):
             async with aclosing(feed.follow(since, filter_of(call.access, wanted.bucket_prefix))) as following:
                 async for told in following:
                     call.engine.tokens.check(call.access)

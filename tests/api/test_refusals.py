@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from awlog.api.refusals import Refusals
 from awlog.model.access import FULL_ACCESS, Access, Grant, Scope
-from awlog.model.errors import BadRequest
+from awlog.model.errors import AwlogError, BadRequest, Unauthorized
 from awlog.model.times import Micros
 
 
 def note(
-    refusals: Refusals, at_us: int = 0, *, text: str = "why", bucket_id: str | None = None, **headers: str
+    refusals: Refusals,
+    at_us: int = 0,
+    *,
+    text: str = "why",
+    error: AwlogError | None = None,
+    bucket_id: str | None = None,
+    **headers: str,
 ) -> None:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     refusals.note(
-        BadRequest(text), status=400, now_us=Micros(at_us), method="GET", route="/", headers=named, bucket_id=bucket_id
+        error or BadRequest(text),
+        status=400,
+        now_us=Micros(at_us),
+        method="GET",
+        route="/",
+        headers=named,
+        bucket_id=bucket_id,
     )
 
 
@@ -25,6 +37,17 @@ def test_it_keeps_the_newest_kinds() -> None:
     found = refusals.newest_first(FULL_ACCESS)
     assert len(found) == 50
     assert [(each.origin, each.count) for each in found[:2]] == [("https://40.example", 2), ("https://79.example", 1)]
+
+
+def test_whoever_is_refused_under_many_names_pushes_out_no_other() -> None:
+    """Of the type that has most the oldest goes; strangers without a token do not hide a broken watcher."""
+    refusals = Refusals()
+    note(refusals, 0, User_Agent="aw-watcher-broken/0.1", bucket_id="b")
+    for at in range(1000):
+        note(refusals, at, error=Unauthorized("who?"), User_Agent=f"stranger/{at}")
+    found = refusals.newest_first(FULL_ACCESS)
+    assert len(found) == 50
+    assert [each.client for each in found[-2:]] == ["stranger/951", "aw-watcher-broken/0.1"]
 
 
 def test_long_and_broken_names_are_cut() -> None:

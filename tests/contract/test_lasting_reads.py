@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -10,9 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.contract.test_query import ENDLESS
+from tests.contract.test_stream import PROTOCOL, Socket
 from tests.contract.test_tokens import Office
 from tests.contract.wire import WATCHER, Wire, check_error
 from tests.server import Reply, Server
@@ -111,6 +114,22 @@ def test_a_feed_that_has_nothing_to_tell_ends_with_its_token(
             assert rest(wire) == b""
         else:
             check_error(wire.answer(), 401, "Unauthorized")
+
+
+async def test_a_websocket_that_follows_ends_with_its_token(office: Office) -> None:
+    """It is told why, long before it would be told that nothing happened."""
+    secret, token_id = office.make("read:web-*")
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {secret}"}) as session,
+        session.ws_connect(f"{office.server.url}/api/0/stream", protocols=[PROTOCOL]) as opened,
+    ):
+        socket = Socket(opened)
+        await socket.send({"follow": {}})
+        assert (await socket.receive())["kind"] == "position"
+        await asyncio.to_thread(revoke, office, token_id)
+        async with asyncio.timeout(10):
+            assert (await socket.receive())["type"] == "Unauthorized"
+            assert await socket.close_code() == 1008
 
 
 def wait_until_in_progress(office: Office) -> None:
