@@ -68,8 +68,9 @@ class Successor:
     def take_place(self, data_dir: Path) -> None:
         """Renames it over the store's file: durable when it returns. Nothing may be committed meanwhile.
 
-        A process that opens the store in the middle of this finds no lock file and makes one of its own. Raises OSError if
-        everything is as it was, HalfSwappedError if it is neither so nor so.
+        The lock file goes first: a process that opens the store in the middle of this reads the old file, which nobody
+        writes to any more, and of the new one nobody reads what its lock file does not tell. Raises OSError if everything
+        is as it was, HalfSwappedError if it is neither so nor so.
         """
         descriptor = os.open(self._made / DATA_FILE, os.O_RDONLY)
         try:
@@ -79,13 +80,13 @@ class Successor:
         lock_file, old_lock_file = data_dir / LOCK_FILE, self._made / f"{LOCK_FILE}.old"
         lock_file.replace(old_lock_file)
         try:
+            (self._made / LOCK_FILE).replace(lock_file)
             (self._made / DATA_FILE).replace(data_dir / DATA_FILE)
         except OSError:
             with _or_half_swapped():
                 old_lock_file.replace(lock_file)
             raise
         with _or_half_swapped():
-            (self._made / LOCK_FILE).replace(lock_file)
             sync_directory(data_dir)
 
 

@@ -11,7 +11,7 @@ from awlog.engine import compaction as compaction_module
 from awlog.model.commands import DeleteBucket
 from awlog.model.errors import Busy, Unavailable
 from awlog.storage.compaction import Successor
-from awlog.storage.environment import DATA_FILE
+from awlog.storage.environment import DATA_FILE, LOCK_FILE
 from tests.engine.harness import Store, WatchedEngine, beat, create, event, everything, insert
 
 
@@ -109,6 +109,26 @@ async def test_what_fails_leaves_the_old_file_in_use(store: Store, monkeypatch: 
     assert (await engine.compact()).after_bytes > 0
     engine = await store.restart()
     assert len(await engine.events("a")) == 31
+    await store.close()
+
+
+async def test_the_new_file_has_its_lock_file_from_its_first_moment(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """A process that opened it with another would read what the server does not know is read, and so writes over."""
+    engine = await filled(store)
+    old = {name: (store.data_dir / name).stat().st_ino for name in (DATA_FILE, LOCK_FILE)}
+    seen: list[tuple[bool, bool]] = []
+    replace = Path.replace
+
+    def seen_after(made: Path, target: Path) -> Path:
+        replaced = replace(made, target)
+        if (store.data_dir / LOCK_FILE).exists():
+            is_new = [(store.data_dir / name).stat().st_ino != old[name] for name in (DATA_FILE, LOCK_FILE)]
+            seen.append((is_new[0], is_new[1]))
+        return replaced
+
+    monkeypatch.setattr(Path, "replace", seen_after)
+    await engine.compact()
+    assert seen == [(False, True), (True, True)]
     await store.close()
 
 
