@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -44,11 +45,14 @@ class Reserve:
 
     page_counts, require   committer thread, in the write transaction
     is_there               loop
+    writing                held by whoever writes to the file: where the file system cannot make a file longer by itself, the
+                           C library does it by writing zeros at its end, over what a commit may have put there meanwhile
     """
 
     def __init__(self, environment: Extent, size_bytes: int) -> None:
         """`size_bytes` 0: none is kept, and LMDB makes the file longer as it goes."""
         self._environment = environment
+        self.writing = threading.Lock()
         self.size_bytes = size_bytes if hasattr(os, "posix_fallocate") else 0
 
     def page_count(self, txn: lmdb.Transaction, tables: Iterable[bytes]) -> int:
@@ -63,8 +67,8 @@ class Reserve:
 
         2 µs, and some 40 when the file is made longer, once in _AHEAD_BYTES.
         """
-        least_bytes = self._least_bytes(grows=grown_pages > 0)
-        if self.size_bytes and not self._is_left(txn, least_bytes, max(0, grown_pages) + _PATH_PAGES):
+        least_bytes, need_pages = self._least_bytes(grows=grown_pages > 0), max(0, grown_pages) + _PATH_PAGES
+        if self.size_bytes and not self._is_left(txn, least_bytes, need_pages, may_lengthen=True):
             raise no_room()
 
     def _least_bytes(self, *, grows: bool) -> int:
@@ -72,18 +76,26 @@ class Reserve:
         return self.size_bytes if grows else self.size_bytes // 2
 
     def is_there(self, *, grows: bool = True) -> bool:
-        """Takes the room if there is some; might a small commit make the store larger then, or at least go on? 50 µs."""
+        """Takes the room if there is some; might a small commit make the store larger then, or at least go on? 50 µs.
+
+        Beside a commit, which it does not wait for, it only looks.
+        """
         if is_read_only(self._environment.data_file):
             return False
         if not self.size_bytes:
             return True
+        may_lengthen = self.writing.acquire(blocking=False)
         try:
             with self._environment.reading() as txn:
-                return self._is_left(txn, self._least_bytes(grows=grows), (1 + grows) * _PATH_PAGES)
+                least_bytes, need_pages = self._least_bytes(grows=grows), (1 + grows) * _PATH_PAGES
+                return self._is_left(txn, least_bytes, need_pages, may_lengthen=may_lengthen)
         except (lmdb.Error, OSError):
             return False
+        finally:
+            if may_lengthen:
+                self.writing.release()
 
-    def _is_left(self, txn: lmdb.Transaction, least_bytes: int, need_pages: int) -> bool:
+    def _is_left(self, txn: lmdb.Transaction, least_bytes: int, need_pages: int, *, may_lengthen: bool) -> bool:
         environment = self._environment
         used_bytes = environment.used_bytes()
         need_bytes = need_pages * environment.page_bytes
@@ -91,7 +103,9 @@ class Reserve:
         length_bytes = environment.data_file.stat().st_size
         if length_bytes >= wanted_bytes:
             return True
-        if any(_lengthen(environment.data_file, length_bytes, wanted_bytes + ahead) for ahead in (_AHEAD_BYTES, 0)):
+        if may_lengthen and any(
+            _lengthen(environment.data_file, length_bytes, wanted_bytes + ahead) for ahead in (_AHEAD_BYTES, 0)
+        ):
             return True
         # Made longer in part, perhaps.
         length_bytes = environment.data_file.stat().st_size

@@ -56,7 +56,7 @@ class Writer:
         reserve = environment.reserve
         tables = _tables(writes[0]) if len(writes) == 1 else set().union(*map(_tables, writes))
         try:
-            with environment.lmdb.begin(write=True) as txn:
+            with reserve.writing, environment.lmdb.begin(write=True) as txn:
                 pages_before = reserve.page_count(txn, tables)
                 if not self._marked_unclean:
                     txn.put(layout.CLEAN_KEY, b"0", db=environment.databases[layout.META])
