@@ -21,11 +21,12 @@ export function groupings(type) {
   return Object.hasOwn(known, type) ? known[type] : null;
 }
 
-/** ActivityWatch's setting `classes` as rules of `categorize`. */
+/** ActivityWatch's setting `classes` as rules of `categorize`; one that no query can say is left out. */
 export function rulesOf(classes) {
   if (!Array.isArray(classes)) return [];
   return classes
     .filter((each) => Array.isArray(each?.name) && each.rule?.type === "regex" && each.rule.regex)
+    .filter((each) => [...each.name, each.rule.regex].every((text) => canBeQuoted(String(text))))
     .map((each) => [each.name, { type: "regex", regex: each.rule.regex, ignore_case: each.rule.ignore_case === true }]);
 }
 

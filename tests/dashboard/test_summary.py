@@ -125,7 +125,8 @@ def test_any_bucket_can_be_summed_up(browser: Browser) -> None:
 
 def test_categories_are_those_of_the_setting(browser: Browser, server: Server) -> None:
     rule = {"type": "regex", "regex": "Code|\\bzsh", "ignore_case": True}
-    send(server, "POST", "settings/classes", [{"name": ["Work", "Programming"], "rule": rule}])
+    unsayable = {"name": ["Drives"], "rule": rule | {"regex": "C:\\\\"}}
+    send(server, "POST", "settings/classes", [unsayable, {"name": ["Work", "Programming"], "rule": rule}])
     browser.command("Emulation.setTimezoneOverride", timezoneId="UTC")
     show(browser, bucket=WINDOW, period="day")
     browser.run("const f = document.querySelector('#key'); f.value = '$category'; f.dispatchEvent(new Event('change'))")
