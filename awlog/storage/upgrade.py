@@ -20,7 +20,7 @@ from msgspec import Struct
 from awlog.model.errors import AwlogError, Busy, CannotStart, DataDamaged, InsufficientStorage
 from awlog.storage import layout
 from awlog.storage.check import Progress
-from awlog.storage.copying import aside, copy_rows, give_identity, proved, put_in_place
+from awlog.storage.copying import aside, copy_rows, give_identity, proved, put_in_place, remove_abandoned
 from awlog.storage.environment import DATA_FILE, LOCK_FILE, MAP_BYTES, TABLES_MAX, stored_format
 from awlog.storage.identity import Identity, read_identity, sync_directory, write_identity
 from awlog.storage.rehearsal import DiedApart, run_apart
@@ -154,6 +154,7 @@ def _kept_snapshot(data_dir: Path, found: int, digest: str, tell: Tell, let_go: 
     snapshot = folder / f"format-{found}-{digest[:_DIGEST_DIGITS]}.mdb"
     with suppress(DiedApart):  # one that was damaged meanwhile is made again
         if snapshot.exists() and run_apart(lambda: rows_digest(snapshot).encode(), let_go=let_go) == digest.encode():
+            remove_abandoned(snapshot)  # by a start that died when it had just put it there
             return snapshot
     made_folder = not folder.exists()
     folder.mkdir(mode=0o700, exist_ok=True)
