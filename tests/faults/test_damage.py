@@ -322,7 +322,8 @@ KINDS = [zeroed, noise, bits_flipped]
 
 def test_the_store_has_pages_of_every_class(whole):
     found = pages_by_class(bytearray((whole.data_dir / "data.mdb").read_bytes()))
-    assert sorted(found) == sorted(CLASSES)
+    # How long the free list is depends on which commits met.
+    assert set(CLASSES) <= set(found) <= {*CLASSES, "free list branch"}
 
 
 @pytest.mark.parametrize("name", CLASSES)
