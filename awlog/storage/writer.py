@@ -60,9 +60,9 @@ class Writer:
         reserve = environment.reserve
         tables = _tables(writes[0]) if len(writes) == 1 else set().union(*map(_tables, writes))
         grown_pages = _grown_pages_at_most(writes[0], environment.page_bytes) if len(writes) == 1 else None
-        if not reserve.size_bytes or (grown_pages is not None and reserve.is_ample(grown_pages)):
-            tables = set()  # nothing to count
         try:
+            if not reserve.size_bytes or (grown_pages is not None and reserve.is_ample(grown_pages)):
+                tables = set()  # nothing to count
             with reserve.writing, environment.lmdb.begin(write=True) as txn:
                 pages_before = reserve.page_count(txn, tables)
                 if not self._marked_unclean:
